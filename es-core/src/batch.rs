@@ -1,0 +1,479 @@
+use thiserror::Error;
+
+use crate::{
+    AppendId, Criteria, EventId, Name, NameError, NewEvent, Position, StreamId, Tenant, Version,
+    limits,
+};
+
+/// One request to append: events for one or many streams, all of them or none.
+///
+/// ```
+/// use es_core::{Batch, ContentType, Expected, Name, NewEvent, StreamId, World};
+///
+/// let world = World::real();
+/// let opened = NewEvent::raw(world.event_id(), Name::new("account.opened")?, ContentType::JSON, "{}");
+/// let batch = Batch::to(StreamId::new("account", "ada")?)
+///     .expect(Expected::NoStream)
+///     .event(opened);
+/// assert!(batch.check().is_ok());
+/// # Ok::<(), es_core::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The writes, carried out in this order.
+    pub writes: Vec<Write>,
+    /// Conditions over the whole log that must not have come true.
+    pub unless: Vec<Unless>,
+    /// Unique claims to take or to release.
+    pub claims: Vec<Claim>,
+}
+
+/// Events for one stream, and what the stream must look like before them.
+///
+/// A write without events only checks its expected version: "append here if
+/// that stream has not moved".
+///
+/// ```
+/// use es_core::{Expected, StreamId, Version, Write};
+///
+/// let guard = Write::new(StreamId::new("rate", "eur")?).expect(Expected::Exact(Version::new(3)));
+/// assert!(guard.events.is_empty());
+/// # Ok::<(), es_core::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Write {
+    /// The idempotency key. Writes of one batch that share it are one append:
+    /// it is in the log wholly or not at all. Without one nothing protects a
+    /// retry.
+    pub append_id: Option<AppendId>,
+    /// The stream.
+    pub stream: StreamId,
+    /// What the stream must look like.
+    pub expected: Expected,
+    /// What to append.
+    pub events: Vec<NewEvent>,
+}
+
+/// What a stream must look like for a write to go ahead.
+///
+/// ```
+/// use es_core::{Expected, Version};
+///
+/// assert!(Expected::Exact(Version::new(2)).allows(Version::new(2)));
+/// assert!(!Expected::NoStream.allows(Version::new(2)));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expected {
+    /// Anything.
+    #[default]
+    Any,
+    /// It has no events.
+    NoStream,
+    /// It has at least one event.
+    Exists,
+    /// It has exactly this many events.
+    Exact(Version),
+}
+
+impl Expected {
+    /// Whether a stream at `version` meets it.
+    pub fn allows(self, version: Version) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NoStream => version == Version::NONE,
+            Self::Exists => version > Version::NONE,
+            Self::Exact(expected) => version == expected,
+        }
+    }
+}
+
+/// A condition over the whole log: no event after `after` may match.
+///
+/// It makes a decision over a query safe: read what matches, decide, and
+/// append unless something new matches.
+///
+/// ```
+/// use es_core::{Criteria, Name, Position, Tag, Unless};
+///
+/// let seats = Criteria::tag(Tag::new("course", "rust-101")?).of_types([Name::new("seat.taken")?]);
+/// let unless = Unless { criteria: seats, after: Position::new(41) };
+/// # Ok::<(), es_core::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unless {
+    /// What must not have happened.
+    pub criteria: Criteria,
+    /// The last position that the decision has seen.
+    pub after: Position,
+}
+
+/// A unique value within a scope of one tenant: a user name, an invoice number.
+///
+/// A claim belongs to the stream that took it. Taking it again for the same
+/// stream changes nothing; taking another stream's is a conflict. Release and
+/// take in one batch pass it on.
+///
+/// ```
+/// use es_core::{Claim, StreamId};
+///
+/// let ada = StreamId::new("user", "1")?;
+/// let claim = Claim::take("user-name", "ada", ada)?;
+/// assert_eq!(claim.key(), "ada");
+/// # Ok::<(), es_core::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    scope: Name,
+    key: Name,
+    holder: StreamId,
+    change: ClaimChange,
+}
+
+/// What to do with a claim.
+///
+/// ```
+/// use es_core::{Claim, ClaimChange, StreamId};
+///
+/// let claim = Claim::release("user-name", "ada", StreamId::new("user", "1")?)?;
+/// assert_eq!(claim.change(), ClaimChange::Release);
+/// # Ok::<(), es_core::NameError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimChange {
+    /// Take it, or fail if another stream holds it.
+    Take,
+    /// Give it up, if this stream holds it.
+    Release,
+}
+
+impl Claim {
+    /// Takes `key` of `scope` for `holder`.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] if the scope or the key is no [`Name`].
+    pub fn take(scope: &str, key: &str, holder: StreamId) -> Result<Self, NameError> {
+        Self::new(scope, key, holder, ClaimChange::Take)
+    }
+
+    /// Releases `key` of `scope` if `holder` holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] if the scope or the key is no [`Name`].
+    pub fn release(scope: &str, key: &str, holder: StreamId) -> Result<Self, NameError> {
+        Self::new(scope, key, holder, ClaimChange::Release)
+    }
+
+    fn new(scope: &str, key: &str, holder: StreamId, change: ClaimChange) -> Result<Self, NameError> {
+        Ok(Self { scope: Name::new(scope)?, key: Name::new(key)?, holder, change })
+    }
+
+    /// The scope in which the key is unique.
+    pub fn scope(&self) -> &Name {
+        &self.scope
+    }
+
+    /// The unique value.
+    pub fn key(&self) -> &Name {
+        &self.key
+    }
+
+    /// The stream that takes or releases it.
+    pub fn holder(&self) -> &StreamId {
+        &self.holder
+    }
+
+    /// What to do with it.
+    pub fn change(&self) -> ClaimChange {
+        self.change
+    }
+}
+
+impl Write {
+    /// A write to `stream` that expects anything and appends nothing.
+    pub fn new(stream: StreamId) -> Self {
+        Self { append_id: None, stream, expected: Expected::Any, events: Vec::new() }
+    }
+
+    /// Sets the idempotency key.
+    #[must_use]
+    pub fn append_id(mut self, id: AppendId) -> Self {
+        self.append_id = Some(id);
+        self
+    }
+
+    /// Sets what the stream must look like.
+    #[must_use]
+    pub fn expect(mut self, expected: Expected) -> Self {
+        self.expected = expected;
+        self
+    }
+
+    /// Adds events.
+    #[must_use]
+    pub fn events(mut self, events: impl IntoIterator<Item = NewEvent>) -> Self {
+        self.events.extend(events);
+        self
+    }
+}
+
+impl Batch {
+    /// A batch with these writes.
+    pub fn new(writes: impl IntoIterator<Item = Write>) -> Self {
+        Self { writes: writes.into_iter().collect(), unless: Vec::new(), claims: Vec::new() }
+    }
+
+    /// A batch with one write, to `stream`; the following calls shape it.
+    pub fn to(stream: StreamId) -> Self {
+        Self::new([Write::new(stream)])
+    }
+
+    /// Sets what the stream of the last write must look like.
+    #[must_use]
+    pub fn expect(mut self, expected: Expected) -> Self {
+        if let Some(write) = self.writes.last_mut() {
+            write.expected = expected;
+        }
+        self
+    }
+
+    /// Adds an event to the last write.
+    #[must_use]
+    pub fn event(self, event: NewEvent) -> Self {
+        self.events([event])
+    }
+
+    /// Adds events to the last write.
+    #[must_use]
+    pub fn events(mut self, events: impl IntoIterator<Item = NewEvent>) -> Self {
+        if let Some(write) = self.writes.last_mut() {
+            write.events.extend(events);
+        }
+        self
+    }
+
+    /// Adds a write.
+    #[must_use]
+    pub fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    /// Sets the idempotency key of every write that has none yet.
+    #[must_use]
+    pub fn append_id(mut self, id: AppendId) -> Self {
+        for write in &mut self.writes {
+            write.append_id.get_or_insert(id);
+        }
+        self
+    }
+
+    /// Adds a condition over the whole log.
+    #[must_use]
+    pub fn unless(mut self, criteria: Criteria, after: Position) -> Self {
+        self.unless.push(Unless { criteria, after });
+        self
+    }
+
+    /// Adds a unique claim.
+    #[must_use]
+    pub fn claim(mut self, claim: Claim) -> Self {
+        self.claims.push(claim);
+        self
+    }
+
+    /// Whose batch it is.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.writes.first().map(|write| write.stream.tenant())
+    }
+
+    /// How many events it appends.
+    pub fn len(&self) -> usize {
+        self.writes.iter().map(|write| write.events.len()).sum()
+    }
+
+    /// Whether it appends nothing.
+    pub fn is_empty(&self) -> bool {
+        self.writes.iter().all(|write| write.events.is_empty())
+    }
+
+    /// Checks what can be checked without a store: the [`limits`], one tenant,
+    /// each event id once.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidBatch`], the same on every store.
+    pub fn check(&self) -> Result<(), InvalidBatch> {
+        let Some(tenant) = self.tenant() else { return Err(InvalidBatch::Empty) };
+        if self.is_empty() && self.claims.is_empty() {
+            return Err(InvalidBatch::Empty);
+        }
+        if self.len() > limits::BATCH_EVENTS {
+            return Err(InvalidBatch::TooManyEvents { events: self.len() });
+        }
+        let streams = self.writes.iter().map(|write| &write.stream);
+        let holders = self.claims.iter().map(|claim| &claim.holder);
+        if streams.chain(holders).any(|stream| stream.tenant() != tenant) {
+            return Err(InvalidBatch::SeveralTenants);
+        }
+        self.check_events()
+    }
+
+    fn check_events(&self) -> Result<(), InvalidBatch> {
+        let mut bytes = 0;
+        for event in self.writes.iter().flat_map(|write| &write.events) {
+            event.check()?;
+            bytes += event.payload.len();
+        }
+        if bytes > limits::BATCH_BYTES {
+            return Err(InvalidBatch::TooManyBytes { bytes });
+        }
+        self.check_ids()
+    }
+
+    fn check_ids(&self) -> Result<(), InvalidBatch> {
+        let ids = || self.writes.iter().flat_map(|write| &write.events).map(|event| event.id);
+        match self.len() {
+            0 | 1 => Ok(()),
+            _ if ids().is_sorted_by(|one, next| one < next) => Ok(()),
+            _ => {
+                let mut sorted: Vec<_> = ids().collect();
+                sorted.sort_unstable();
+                let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]);
+                twice.map_or(Ok(()), |pair| Err(InvalidBatch::EventTwice { id: pair[0] }))
+            }
+        }
+    }
+}
+
+impl NewEvent {
+    fn check(&self) -> Result<(), InvalidBatch> {
+        let event_type = || self.event_type.to_string();
+        if self.event_type.starts_with('$') {
+            return Err(InvalidBatch::ReservedType { event_type: event_type() });
+        }
+        if self.payload.len() > limits::PAYLOAD_BYTES {
+            let bytes = self.payload.len();
+            return Err(InvalidBatch::PayloadTooLarge { event_type: event_type(), bytes });
+        }
+        if self.tags.len() > limits::TAGS {
+            let tags = self.tags.len();
+            return Err(InvalidBatch::TooManyTags { event_type: event_type(), tags });
+        }
+        let bytes = self.metadata.approximate_bytes();
+        if bytes > limits::METADATA_BYTES {
+            return Err(InvalidBatch::MetadataTooLarge { event_type: event_type(), bytes });
+        }
+        if self.content_type == crate::ContentType::JSON && too_deep(&self.payload) {
+            return Err(InvalidBatch::TooDeep { event_type: event_type() });
+        }
+        Ok(())
+    }
+}
+
+/// Whether brackets nest deeper than [`limits::JSON_DEPTH`]. `{` and `[` differ
+/// in one bit, so the common case is one pass of counting.
+fn too_deep(json: &[u8]) -> bool {
+    if json.iter().filter(|byte| **byte | 0x20 == b'{').count() <= limits::JSON_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    json.iter().any(|byte| {
+        match (byte, in_string) {
+            _ if escaped => escaped = false,
+            (b'\\', true) => escaped = true,
+            (b'"', _) => in_string = !in_string,
+            (b'{' | b'[', false) => depth += 1,
+            (b'}' | b']', false) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > limits::JSON_DEPTH
+    })
+}
+
+/// A batch that no store takes, and why; the log is untouched.
+///
+/// ```
+/// use es_core::{Batch, ContentType, InvalidBatch, Name, NewEvent, StreamId, World};
+///
+/// let huge = NewEvent::raw(
+///     World::real().event_id(),
+///     Name::new("film.uploaded")?,
+///     ContentType::BYTES,
+///     vec![0; 2 * 1024 * 1024],
+/// );
+/// let batch = Batch::to(StreamId::new("film", 1)?).event(huge);
+/// assert!(matches!(batch.check(), Err(InvalidBatch::PayloadTooLarge { .. })));
+/// # Ok::<(), es_core::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidBatch {
+    /// It neither writes an event nor changes a claim.
+    #[error("the batch has no events")]
+    Empty,
+    /// More events than [`limits::BATCH_EVENTS`]: split it.
+    #[error("the batch has {events} events, at most {} go in one", limits::BATCH_EVENTS)]
+    TooManyEvents {
+        /// How many it has.
+        events: usize,
+    },
+    /// More payload than [`limits::BATCH_BYTES`]: split it.
+    #[error("the batch has {bytes} bytes of payload, at most {} go in one", limits::BATCH_BYTES)]
+    TooManyBytes {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// Streams or claims of more than one tenant.
+    #[error("the batch has streams of more than one tenant")]
+    SeveralTenants,
+    /// The same event id twice.
+    #[error("the batch holds event {id} twice")]
+    EventTwice {
+        /// The id.
+        id: EventId,
+    },
+    /// A type name that begins with `$`.
+    #[error("event type {event_type} is reserved, names do not begin with $")]
+    ReservedType {
+        /// The type.
+        event_type: String,
+    },
+    /// More than [`limits::PAYLOAD_BYTES`]: store the bulk elsewhere, and its
+    /// address in the event.
+    #[error("{event_type} has a payload of {bytes} bytes, at most {} are allowed", limits::PAYLOAD_BYTES)]
+    PayloadTooLarge {
+        /// The type.
+        event_type: String,
+        /// How large it is.
+        bytes: usize,
+    },
+    /// More than [`limits::METADATA_BYTES`].
+    #[error("{event_type} has {bytes} bytes of metadata, at most {} are allowed", limits::METADATA_BYTES)]
+    MetadataTooLarge {
+        /// The type.
+        event_type: String,
+        /// How large it is.
+        bytes: usize,
+    },
+    /// More than [`limits::TAGS`].
+    #[error("{event_type} has {tags} tags, at most {} are allowed", limits::TAGS)]
+    TooManyTags {
+        /// The type.
+        event_type: String,
+        /// How many it has.
+        tags: usize,
+    },
+    /// JSON nested deeper than [`limits::JSON_DEPTH`].
+    #[error("{event_type} has JSON nested deeper than {} levels", limits::JSON_DEPTH)]
+    TooDeep {
+        /// The type.
+        event_type: String,
+    },
+    /// A request that no store can carry out.
+    #[error("{0}")]
+    Malformed(&'static str),
+}

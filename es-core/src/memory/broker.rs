@@ -1,0 +1,4 @@
+//! stub
+/// stub
+#[derive(Debug, Default, Clone)]
+pub struct MemoryBroker;

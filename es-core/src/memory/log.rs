@@ -1,0 +1,225 @@
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    AppendError, AppendId, Appended, Batch, Claim, ClaimChange, Conflict, Direction, Expected,
+    Name, Page, Position, Read, RecordedEvent, Scope, StreamId, Tenant, Version, Write, Written,
+    limits,
+};
+
+/// The events of all streams in one vector; position *p* stands at index *p* - 1.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    events: Vec<RecordedEvent>,
+    streams: HashMap<StreamId, Vec<usize>>,
+    appends: HashMap<(Tenant, AppendId), Appended>,
+    claims: HashMap<(Tenant, Name, Name), StreamId>,
+}
+
+impl Log {
+    pub(super) fn head(&self) -> Position {
+        self.events.last().map_or(Position::START, |event| event.position)
+    }
+
+    /// Decides everything first and writes afterwards, so that a refused batch
+    /// leaves no trace.
+    pub(super) fn append(
+        &mut self,
+        batch: Batch,
+        now: DateTime<Utc>,
+    ) -> Result<Appended, AppendError> {
+        if let Some(first) = self.repeated(&batch)? {
+            return Ok(first);
+        }
+        self.check_expected(&batch.writes)?;
+        self.check_unless(&batch)?;
+        for claim in &batch.claims {
+            self.check_claim(claim, &batch.claims)?;
+        }
+        for claim in &batch.claims {
+            self.change_claim(claim);
+        }
+        Ok(self.write(batch.writes, now))
+    }
+
+    fn repeated(&self, batch: &Batch) -> Result<Option<Appended>, AppendError> {
+        let mut ids: Vec<_> = batch.writes.iter().filter_map(|write| write.append_id).collect();
+        ids.dedup();
+        let tenant = batch.tenant().cloned().unwrap_or_default();
+        let known = |id: AppendId| {
+            let first = self.appends.get(&(tenant.clone(), id))?;
+            Some((id, Appended { repeated: true, ..first.clone() }))
+        };
+        let mut known: Vec<_> = ids.iter().filter_map(|id| known(*id)).collect();
+        match known.len() {
+            0 => Ok(None),
+            1 if ids.len() == 1 => Ok(known.pop().map(|(_, first)| first)),
+            all if all == ids.len() => Ok(Some(join(known))),
+            _ => Err(AppendError::Repeated { known }),
+        }
+    }
+
+    fn version(&self, stream: &StreamId) -> Version {
+        Version::NONE.plus(self.streams.get(stream).map_or(0, Vec::len))
+    }
+
+    fn check_expected(&self, writes: &[Write]) -> Result<(), AppendError> {
+        for (at, write) in writes.iter().enumerate() {
+            if write.expected == Expected::Any {
+                continue;
+            }
+            let same = writes[..at].iter().filter(|earlier| earlier.stream == write.stream);
+            let actual = self.version(&write.stream);
+            if !write.expected.allows(actual.plus(same.map(|write| write.events.len()).sum())) {
+                return Err(self.conflict(write, actual));
+            }
+        }
+        Ok(())
+    }
+
+    fn conflict(&self, write: &Write, actual: Version) -> AppendError {
+        let seen = match write.expected {
+            Expected::Exact(version) => version,
+            _ => Version::NONE,
+        };
+        let unseen = self.after_version(&write.stream, seen).unwrap_or_default();
+        AppendError::Conflict(Box::new(Conflict { stream: write.stream.clone(), actual, unseen }))
+    }
+
+    fn after_version(&self, stream: &StreamId, seen: Version) -> Option<Vec<RecordedEvent>> {
+        let seen = usize::try_from(seen.get()).ok()?;
+        let unseen = self.streams.get(stream)?.get(seen..)?;
+        let few = unseen.len() <= limits::CONFLICT_EVENTS;
+        few.then(|| unseen.iter().map(|at| self.events[*at].clone()).collect())
+    }
+
+    fn check_unless(&self, batch: &Batch) -> Result<(), AppendError> {
+        let Some(tenant) = batch.tenant() else { return Ok(()) };
+        for unless in &batch.unless {
+            let later = self.events.iter().rev().take_while(|e| e.position > unless.after);
+            let ours = later.filter(|event| event.stream.tenant() == tenant);
+            if let Some(event) = ours.filter(|event| unless.criteria.matches(event)).last() {
+                return Err(AppendError::Overtaken { position: event.position });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_claim(&self, claim: &Claim, all: &[Claim]) -> Result<(), AppendError> {
+        let Some(holder) = self.claims.get(&key(claim)) else { return Ok(()) };
+        let passed_on = all.iter().any(|other| {
+            key(other) == key(claim)
+                && other.change() == ClaimChange::Release
+                && other.holder() == holder
+        });
+        if claim.change() == ClaimChange::Release || holder == claim.holder() || passed_on {
+            return Ok(());
+        }
+        Err(AppendError::Claimed {
+            scope: claim.scope().clone(),
+            key: claim.key().clone(),
+            holder: holder.clone(),
+        })
+    }
+
+    fn change_claim(&mut self, claim: &Claim) {
+        match claim.change() {
+            ClaimChange::Take => {
+                self.claims.insert(key(claim), claim.holder().clone());
+            }
+            ClaimChange::Release if self.claims.get(&key(claim)) == Some(claim.holder()) => {
+                self.claims.remove(&key(claim));
+            }
+            ClaimChange::Release => {}
+        }
+    }
+
+    fn write(&mut self, writes: Vec<Write>, now: DateTime<Utc>) -> Appended {
+        let mut appended = Appended::default();
+        let mut ids: Vec<(Tenant, AppendId, Written)> = Vec::new();
+        for write in writes {
+            let key = write.append_id.map(|id| (write.stream.tenant().clone(), id));
+            let written = self.write_stream(write, now);
+            appended.position = appended.position.max(written.position);
+            appended.writes.push(written);
+            if let Some((tenant, id)) = key {
+                ids.push((tenant, id, written));
+            }
+        }
+        for (tenant, id, written) in ids {
+            let first = self.appends.entry((tenant, id)).or_default();
+            first.position = first.position.max(written.position);
+            first.writes.push(written);
+        }
+        appended
+    }
+
+    fn write_stream(&mut self, write: Write, now: DateTime<Utc>) -> Written {
+        let Write { append_id, stream, events, .. } = write;
+        if events.is_empty() {
+            return Written { version: self.version(&stream), position: Position::START };
+        }
+        let places = self.streams.entry(stream.clone()).or_default();
+        for event in events {
+            places.push(self.events.len());
+            let position = Position::new(self.events.len() as u64 + 1);
+            let version = Version::NONE.plus(places.len());
+            let (stream, id) = (stream.clone(), append_id.unwrap_or_default());
+            self.events.push(RecordedEvent::new(event, stream, version, position, id, now));
+        }
+        Written { version: Version::NONE.plus(places.len()), position: self.head() }
+    }
+
+    /// Up to `wanted` events after `after` and up to `up_to`.
+    pub(super) fn page(&self, read: &Read, after: Position, up_to: Position, wanted: usize) -> Page {
+        let ours = |event: &&RecordedEvent| {
+            event.position > after && event.position <= up_to && read.accepts(event)
+        };
+        let found = match (&read.scope, read.direction) {
+            (Scope::Stream(stream), direction) => {
+                let places = self.streams.get(stream).map(Vec::as_slice).unwrap_or_default();
+                let events = places.iter().map(|at| &self.events[*at]);
+                take(events, direction, ours, wanted)
+            }
+            (_, direction) => take(self.between(after, up_to).iter(), direction, ours, wanted),
+        };
+        let full = found.len() == wanted;
+        let through = found.last().filter(|_| full).map_or(up_to, |event| event.position);
+        Page { events: found, through }
+    }
+
+    fn between(&self, after: Position, up_to: Position) -> &[RecordedEvent] {
+        let index = |position: Position| {
+            usize::try_from(position.get()).unwrap_or(usize::MAX).min(self.events.len())
+        };
+        let (from, to) = (index(after), index(up_to));
+        &self.events[from.min(to)..to]
+    }
+}
+
+fn take<'a>(
+    events: impl DoubleEndedIterator<Item = &'a RecordedEvent>,
+    direction: Direction,
+    ours: impl Fn(&&'a RecordedEvent) -> bool,
+    wanted: usize,
+) -> Vec<RecordedEvent> {
+    match direction {
+        Direction::Forwards => events.filter(ours).take(wanted).cloned().collect(),
+        Direction::Backwards => events.rev().filter(ours).take(wanted).cloned().collect(),
+    }
+}
+
+fn key(claim: &Claim) -> (Tenant, Name, Name) {
+    (claim.holder().tenant().clone(), claim.scope().clone(), claim.key().clone())
+}
+
+/// The first results of several appends that were one batch.
+fn join(known: Vec<(AppendId, Appended)>) -> Appended {
+    let mut joined = Appended { repeated: true, ..Appended::default() };
+    for (_, first) in known {
+        joined.position = joined.position.max(first.position);
+        joined.writes.extend(first.writes);
+    }
+    joined
+}

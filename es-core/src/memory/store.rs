@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::log::Log;
+use crate::{
+    Abilities, AppendError, Appended, Batch, Direction, Durability, EventStore, Page, Pages,
+    Position, Read, StoreError, StoreErrorKind, World, limits,
+};
+
+/// A log that lives as long as the process; clones share it. See [`EventStore`]
+/// for an example.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    log: Arc<RwLock<Log>>,
+    head: watch::Sender<Position>,
+    world: World,
+}
+
+impl MemoryStore {
+    /// An empty log in the real world.
+    pub fn new() -> Self {
+        Self::in_world(World::real())
+    }
+
+    /// An empty log that takes its time from this world.
+    pub fn in_world(world: World) -> Self {
+        Self { log: Arc::default(), head: watch::Sender::new(Position::START), world }
+    }
+
+    fn page(&self, read: &Read, after: Position, up_to: Position) -> Page {
+        self.log.read().page(read, after, up_to, limits::PAGE_EVENTS)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl EventStore for MemoryStore {
+    async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        batch.check()?;
+        let now = self.world.now();
+        let appended = self.log.write().append(batch, now)?;
+        self.head.send_if_modified(|head| {
+            let moved = appended.position > *head;
+            *head = appended.position.max(*head);
+            moved
+        });
+        Ok(appended)
+    }
+
+    fn read(&self, read: Read) -> Pages {
+        let head = self.log.read().head();
+        let cursor = Cursor::new(read, head);
+        let store = self.clone();
+        stream::unfold(cursor, move |mut cursor| {
+            let page = cursor.next(&store);
+            async move { page.map(|page| (Ok(page), cursor)) }
+        })
+        .boxed()
+    }
+
+    fn follow(&self, read: Read) -> Pages {
+        if read.direction == Direction::Backwards || read.limit.is_some() {
+            return refuse("a follower reads forwards and without a limit");
+        }
+        let following = (self.clone(), self.head.subscribe(), read.after, read);
+        stream::unfold(following, |(store, mut head, after, read)| async move {
+            head.wait_for(|head| *head > after).await.ok()?;
+            let up_to = store.log.read().head();
+            let page = store.page(&read, after, up_to);
+            Some((Ok(page.clone()), (store, head, page.through, read)))
+        })
+        .boxed()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { reopens: false, ..Abilities::all(Durability::Memory) }
+    }
+}
+
+fn refuse(why: &'static str) -> Pages {
+    stream::once(async move { Err(StoreError::new(StoreErrorKind::Invalid, why)) }).boxed()
+}
+
+/// Where a read stands between two pages.
+struct Cursor {
+    read: Read,
+    after: Position,
+    up_to: Position,
+    left: u64,
+}
+
+impl Cursor {
+    fn new(read: Read, head: Position) -> Self {
+        let up_to = read.up_to.map_or(head, |up_to| up_to.min(head));
+        Self { after: read.after, up_to, left: read.limit.unwrap_or(u64::MAX), read }
+    }
+
+    fn next(&mut self, store: &MemoryStore) -> Option<Page> {
+        if self.left == 0 || self.after >= self.up_to {
+            return None;
+        }
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(limits::PAGE_EVENTS);
+        let page = store.log.read().page(&self.read, self.after, self.up_to, wanted);
+        self.left -= page.events.len() as u64;
+        match self.read.direction {
+            Direction::Forwards => self.after = page.through,
+            Direction::Backwards => {
+                let first = page.events.last().map_or(0, |event| event.position.get() - 1);
+                self.up_to = Position::new(first);
+            }
+        }
+        Some(page)
+    }
+}
