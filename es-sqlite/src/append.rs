@@ -1,0 +1,525 @@
+//! Carries out a batch inside the writer's open transaction. Everything is
+//! decided before the first row is written, so a refused batch leaves no trace
+//! and the batches around it go on.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use es_core::{
+    AppendError, AppendId, Appended, Batch, Claim, ClaimChange, Conflict, Expected, NewEvent,
+    Position, RecordedEvent, StoreError, StreamId, Tenant, Unless, Version, Write, Written, limits,
+};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use crate::{
+    error::{damaged, store_error},
+    names::{Cache, Kind, NamesByNumber, Table, kind_number_of, number_of},
+    row::{COLUMNS, Rows, integer, tags, unsigned},
+};
+
+/// Positions to a block of the coarse index.
+pub(crate) const BLOCK: u64 = 512;
+
+/// The log as its one writer sees it.
+#[derive(Debug)]
+pub(crate) struct Log<'c> {
+    connection: &'c Connection,
+    insert_event: Statement<'c>,
+    insert_append: Statement<'c>,
+    names: NamesByNumber,
+    tenants: Cache<Tenant, i64>,
+    kinds: Cache<Kind, i64>,
+    streams: Cache<StreamId, Head>,
+    blocks: HashSet<(i64, i64, i64)>,
+    block: u64,
+    head: Position,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    number: i64,
+    tenant: i64,
+    category: i64,
+    version: Version,
+}
+
+const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, kind, recorded_at, id, \
+     append_id, correlation, tags, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const INSERT_APPEND: &str =
+    "INSERT INTO appends (tenant, id, first, last) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+
+impl<'c> Log<'c> {
+    pub(crate) fn new(connection: &'c Connection) -> Result<Self, StoreError> {
+        let mut log = Self {
+            connection,
+            insert_event: connection.prepare(INSERT_EVENT).map_err(store_error)?,
+            insert_append: connection.prepare(INSERT_APPEND).map_err(store_error)?,
+            names: NamesByNumber::default(),
+            tenants: Cache::default(),
+            kinds: Cache::default(),
+            streams: Cache::default(),
+            blocks: HashSet::new(),
+            block: 0,
+            head: Position::START,
+        };
+        log.forget()?;
+        Ok(log)
+    }
+
+    /// Forgets what is remembered of the file: another process has written, or
+    /// a transaction was rolled back.
+    pub(crate) fn forget(&mut self) -> Result<(), StoreError> {
+        self.tenants.clear();
+        self.kinds.clear();
+        self.streams.clear();
+        self.blocks.clear();
+        self.head = head(self.connection)?;
+        Ok(())
+    }
+
+    pub(crate) fn head(&self) -> Position {
+        self.head
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        batch: Batch,
+        now: DateTime<Utc>,
+    ) -> Result<Appended, AppendError> {
+        let ids = ids(&batch);
+        if ids.len() > 1
+            && let Some(first) = self.repeated(&batch, &ids)?
+        {
+            return Ok(first);
+        }
+        if let Err(refusal) = self.check(&batch) {
+            return self.repeated(&batch, &ids)?.ok_or(refusal);
+        }
+        if !self.register(&batch)? {
+            return self.repeated(&batch, &ids)?.ok_or_else(|| damaged("an append is lost").into());
+        }
+        for claim in &batch.claims {
+            self.change_claim(claim)?;
+        }
+        self.write(batch.writes, now)
+    }
+
+    /// Puts the ids of the batch into the index; `false` if one is there
+    /// already, which with more than one id has been ruled out before.
+    fn register(&mut self, batch: &Batch) -> Result<bool, AppendError> {
+        let mut first = self.head.get() + 1;
+        let mut writes = batch.writes.iter().peekable();
+        while let Some(write) = writes.next() {
+            let mut last = first + write.events.len() as u64;
+            while let Some(next) = writes.next_if(|next| next.append_id == write.append_id) {
+                last += next.events.len() as u64;
+            }
+            if let Some(id) = write.append_id {
+                let tenant = self.tenant(write.stream.tenant())?;
+                let id = id.uuid().into_bytes();
+                let row = params![tenant, id, signed(first)?, signed(last - 1)?];
+                if self.insert_append.execute(row).map_err(store_error)? == 0 {
+                    return Ok(false);
+                }
+            }
+            first = last;
+        }
+        Ok(true)
+    }
+
+    fn repeated(
+        &mut self,
+        batch: &Batch,
+        ids: &[AppendId],
+    ) -> Result<Option<Appended>, AppendError> {
+        let Some(tenant) = batch.tenant() else { return Ok(None) };
+        let mut known = Vec::new();
+        for id in ids {
+            if let Some(first) = first_result(self.connection, &mut self.names, tenant, *id)? {
+                known.push((*id, first));
+            }
+        }
+        match known.len() {
+            0 => Ok(None),
+            all if all == ids.len() => Ok(Some(join(known))),
+            _ => Err(AppendError::Repeated { known }),
+        }
+    }
+
+    fn check(&mut self, batch: &Batch) -> Result<(), AppendError> {
+        for (at, write) in batch.writes.iter().enumerate() {
+            if write.expected != Expected::Any {
+                self.check_expected(write, &batch.writes[..at])?;
+            }
+        }
+        for unless in &batch.unless {
+            self.check_unless(batch, unless)?;
+        }
+        for claim in &batch.claims {
+            self.check_claim(claim, &batch.claims)?;
+        }
+        Ok(())
+    }
+
+    fn check_expected(&mut self, write: &Write, earlier: &[Write]) -> Result<(), AppendError> {
+        let same = earlier.iter().filter(|earlier| earlier.stream == write.stream);
+        let added = same.map(|earlier| earlier.events.len()).sum();
+        let head = self.stream(&write.stream)?;
+        let actual = head.map_or(Version::NONE, |head| head.version);
+        if write.expected.allows(actual.plus(added)) {
+            return Ok(());
+        }
+        let seen = match write.expected {
+            Expected::Exact(version) => version,
+            _ => Version::NONE,
+        };
+        let unseen = match head {
+            Some(head) if seen < actual => self.after_version(head, seen)?,
+            _ => Vec::new(),
+        };
+        let stream = write.stream.clone();
+        Err(AppendError::Conflict(Box::new(Conflict { stream, actual, unseen })))
+    }
+
+    fn after_version(
+        &mut self,
+        head: Head,
+        seen: Version,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        if head.version.get() - seen.get() > limits::CONFLICT_EVENTS as u64 {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT {COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version"
+        );
+        let key = params![head.number, signed(seen.get())?];
+        select(self.connection, &mut self.names, &sql, key)
+    }
+
+    fn check_unless(&mut self, batch: &Batch, unless: &Unless) -> Result<(), AppendError> {
+        let Some(tenant) = batch.tenant() else { return Ok(()) };
+        let tenant = self.tenant(tenant)?;
+        let mut first = None;
+        for one in unless.criteria.alternatives() {
+            let found = match one.tags.first() {
+                Some(tag) => self.first_match(unless, tenant, TAGGED, Some(tag.as_str()))?,
+                None => self.first_match(unless, tenant, UNTAGGED, None)?,
+            };
+            first = [first, found].into_iter().flatten().min();
+        }
+        first.map_or(Ok(()), |position| Err(AppendError::Overtaken { position }))
+    }
+
+    /// The first event that meets the criteria, among those that the query lists
+    /// as position, stream, kind and tags.
+    fn first_match(
+        &mut self,
+        unless: &Unless,
+        tenant: i64,
+        sql: &str,
+        tag: Option<&str>,
+    ) -> Result<Option<Position>, StoreError> {
+        let after = signed(unless.after.get())?;
+        let mut select = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let mut rows = select.query(params![after, tenant, tag]).map_err(store_error)?;
+        while let Some(row) = rows.next().map_err(store_error)? {
+            let stream = self.names.stream(self.connection, integer(row, 1)?)?;
+            let kind = self.names.kind(self.connection, integer(row, 2)?)?;
+            if stream.tenant == tenant && unless.criteria.accept(&kind.event_type, &tags(row, 3)?) {
+                return Ok(Some(Position::new(unsigned(row, 0)?)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_claim(&mut self, claim: &Claim, all: &[Claim]) -> Result<(), AppendError> {
+        if claim.change() == ClaimChange::Release {
+            return Ok(());
+        }
+        let Some(holder) = self.holder(claim)? else { return Ok(()) };
+        let passed_on = all.iter().any(|other| {
+            other.change() == ClaimChange::Release
+                && (other.scope(), other.key()) == (claim.scope(), claim.key())
+                && *other.holder() == holder
+        });
+        if holder == *claim.holder() || passed_on {
+            return Ok(());
+        }
+        Err(AppendError::Claimed {
+            scope: claim.scope().clone(),
+            key: claim.key().clone(),
+            holder,
+        })
+    }
+
+    fn holder(&mut self, claim: &Claim) -> Result<Option<StreamId>, StoreError> {
+        const HOLDER: &str = "SELECT holder FROM claims WHERE tenant = ? AND scope = ? AND key = ?";
+        let tenant = self.tenant(claim.holder().tenant())?;
+        let key = params![tenant, claim.scope().as_str(), claim.key().as_str()];
+        let found: Option<String> = self
+            .connection
+            .prepare_cached(HOLDER)
+            .and_then(|mut select| select.query_row(key, |row| row.get(0)).optional())
+            .map_err(store_error)?;
+        let holder = |name: String| {
+            let stream = StreamId::parse(&name).map_err(|e| damaged(e));
+            stream.map(|stream| stream.of(claim.holder().tenant().clone()))
+        };
+        found.map(holder).transpose()
+    }
+
+    fn change_claim(&mut self, claim: &Claim) -> Result<(), StoreError> {
+        const TAKE: &str = "INSERT OR REPLACE INTO claims (tenant, scope, key, holder) \
+             VALUES (?1, ?2, ?3, ?4)";
+        const RELEASE: &str = "DELETE FROM claims \
+             WHERE tenant = ?1 AND scope = ?2 AND key = ?3 AND holder = ?4";
+        let sql = match claim.change() {
+            ClaimChange::Take => TAKE,
+            ClaimChange::Release => RELEASE,
+        };
+        let tenant = self.tenant(claim.holder().tenant())?;
+        let holder = claim.holder().name();
+        let row = params![tenant, claim.scope().as_str(), claim.key().as_str(), holder];
+        let mut change = self.connection.prepare_cached(sql).map_err(store_error)?;
+        change.execute(row).map(|_| ()).map_err(store_error)
+    }
+
+    fn write(&mut self, writes: Vec<Write>, now: DateTime<Utc>) -> Result<Appended, AppendError> {
+        let mut appended = Appended { writes: Vec::with_capacity(writes.len()), ..Appended::default() };
+        for write in writes {
+            appended.writes.push(self.write_stream(write, now.timestamp_micros())?);
+        }
+        appended.position = self.head;
+        Ok(appended)
+    }
+
+    fn write_stream(&mut self, write: Write, now: i64) -> Result<Written, StoreError> {
+        let Write { append_id, stream, events, .. } = write;
+        if events.is_empty() {
+            let version = self.stream(&stream)?.map_or(Version::NONE, |head| head.version);
+            return Ok(Written { version, position: Position::START });
+        }
+        let mut head = self.stream_or_new(&stream)?;
+        for event in events {
+            let position = Position::new(self.head.get() + 1);
+            head.version = head.version.plus(1);
+            self.write_event(head, position, append_id, event, now)?;
+            self.head = position;
+        }
+        match self.streams.get_mut(&stream) {
+            Some(cached) => *cached = head,
+            None => self.streams.put(stream, head),
+        }
+        Ok(Written { version: head.version, position: self.head })
+    }
+
+    fn write_event(
+        &mut self,
+        head: Head,
+        position: Position,
+        append_id: Option<AppendId>,
+        event: NewEvent,
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let NewEvent { id, event_type, schema_version, content_type, tags, metadata, payload } =
+            event;
+        let kind = self.kind(Kind { event_type, schema_version, content_type })?;
+        let at = signed(position.get())?;
+        let fields = (!metadata.is_empty()).then(|| metadata.fields());
+        let correlation = fields.and_then(|fields| fields.correlation_id.as_deref());
+        let metadata = fields.map(serde_json::to_string).transpose().map_err(damaged)?;
+        let joined = (!tags.is_empty()).then(|| tags.iter().map(|t| t.as_str()).collect::<Vec<_>>().join("\n"));
+        let (id, append_id) = (id.uuid().into_bytes(), append_id.map(|id| id.uuid().into_bytes()));
+        let row = params![
+            at,
+            head.number,
+            signed(head.version.get())?,
+            kind,
+            now,
+            id,
+            append_id,
+            correlation,
+            joined,
+            metadata,
+            &payload[..],
+        ];
+        self.insert_event.execute(row).map_err(store_error)?;
+        self.note_block(position, kind, head)?;
+        for tag in &tags {
+            self.write_tag(head.tenant, tag.as_str(), at)?;
+        }
+        Ok(())
+    }
+
+    fn note_block(&mut self, position: Position, kind: i64, head: Head) -> Result<(), StoreError> {
+        const NOTE: &str = "INSERT OR IGNORE INTO event_blocks (block, kind, tenant, category) \
+             VALUES (?, ?, ?, ?)";
+        let block = position.get() / BLOCK;
+        if block != self.block {
+            self.block = block;
+            self.blocks.clear();
+        }
+        if !self.blocks.insert((kind, head.tenant, head.category)) {
+            return Ok(());
+        }
+        let mut note = self.connection.prepare_cached(NOTE).map_err(store_error)?;
+        let row = params![signed(block)?, kind, head.tenant, head.category];
+        note.execute(row).map(|_| ()).map_err(store_error)
+    }
+
+    fn write_tag(&mut self, tenant: i64, tag: &str, position: i64) -> Result<(), StoreError> {
+        const TAG: &str =
+            "INSERT OR IGNORE INTO event_tags (tenant, tag, position) VALUES (?, ?, ?)";
+        let mut insert = self.connection.prepare_cached(TAG).map_err(store_error)?;
+        insert.execute(params![tenant, tag, position]).map(|_| ()).map_err(store_error)
+    }
+
+    fn stream(&mut self, stream: &StreamId) -> Result<Option<Head>, StoreError> {
+        const STREAM: &str = "SELECT id, category, \
+             (SELECT max(version) FROM events WHERE stream = streams.id) \
+             FROM streams WHERE tenant = ? AND name = ?";
+        if let Some(head) = self.streams.get(stream) {
+            return Ok(Some(*head));
+        }
+        let tenant = self.tenant(stream.tenant())?;
+        let found = self.connection.prepare_cached(STREAM).and_then(|mut select| {
+            let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            select.query_row(params![tenant, stream.name()], columns).optional()
+        });
+        let Some((number, category, version)) = found.map_err(store_error)? else {
+            return Ok(None);
+        };
+        let version: Option<i64> = version;
+        let version = u64::try_from(version.unwrap_or(0)).map_err(damaged)?;
+        let head = Head { number, tenant, category, version: Version::new(version) };
+        self.streams.put(stream.clone(), head);
+        Ok(Some(head))
+    }
+
+    fn stream_or_new(&mut self, stream: &StreamId) -> Result<Head, StoreError> {
+        const NEW: &str = "INSERT INTO streams (tenant, category, name) VALUES (?, ?, ?)";
+        if let Some(head) = self.stream(stream)? {
+            return Ok(head);
+        }
+        let tenant = self.tenant(stream.tenant())?;
+        let category = number_of(self.connection, Table::Categories, stream.category());
+        let category = category.map_err(store_error)?;
+        let row = params![tenant, category, stream.name()];
+        let number = self.connection.prepare_cached(NEW).and_then(|mut new| new.insert(row));
+        let number = number.map_err(store_error)?;
+        Ok(Head { number, tenant, category, version: Version::NONE })
+    }
+
+    fn tenant(&mut self, tenant: &Tenant) -> Result<i64, StoreError> {
+        if let Some(number) = self.tenants.get(tenant) {
+            return Ok(*number);
+        }
+        let number = number_of(self.connection, Table::Tenants, tenant.as_str());
+        let number = number.map_err(store_error)?;
+        self.tenants.put(tenant.clone(), number);
+        Ok(number)
+    }
+
+    fn kind(&mut self, kind: Kind) -> Result<i64, StoreError> {
+        if let Some(number) = self.kinds.get(&kind) {
+            return Ok(*number);
+        }
+        let number = kind_number_of(self.connection, &kind).map_err(store_error)?;
+        self.kinds.put(kind, number);
+        Ok(number)
+    }
+}
+
+const TAGGED: &str = "SELECT e.position, e.stream, e.kind, e.tags \
+     FROM event_tags t JOIN events e ON e.position = t.position \
+     WHERE t.position > ?1 AND t.tenant = ?2 AND t.tag = ?3 ORDER BY t.position";
+const UNTAGGED: &str = "SELECT position, stream, kind, tags FROM events \
+     WHERE position > ?1 AND (?2 = ?2) AND (?3 IS NULL) ORDER BY position";
+
+/// The last position of the log.
+pub(crate) fn head(connection: &Connection) -> Result<Position, StoreError> {
+    const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
+    let head: i64 = connection
+        .prepare_cached(HEAD)
+        .and_then(|mut select| select.query_row([], |row| row.get(0)))
+        .map_err(store_error)?;
+    u64::try_from(head).map(Position::new).map_err(damaged)
+}
+
+/// Where an append of this id stands, if it happened: its first and its last
+/// position.
+pub(crate) fn append_range(
+    connection: &Connection,
+    tenant: &Tenant,
+    id: AppendId,
+) -> Result<Option<(i64, i64)>, StoreError> {
+    const RANGE: &str = "SELECT a.first, a.last FROM appends a \
+         JOIN tenants t ON t.id = a.tenant WHERE t.name = ? AND a.id = ?";
+    let found = connection.prepare_cached(RANGE).and_then(|mut select| {
+        let key = (tenant.as_str(), id.uuid().into_bytes());
+        select.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    });
+    found.map_err(store_error)
+}
+
+fn first_result(
+    connection: &Connection,
+    names: &mut NamesByNumber,
+    tenant: &Tenant,
+    id: AppendId,
+) -> Result<Option<Appended>, StoreError> {
+    let Some((first, last)) = append_range(connection, tenant, id)? else { return Ok(None) };
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE position BETWEEN ? AND ? ORDER BY position");
+    let events = select(connection, names, &sql, params![first, last])?;
+    let mut appended = Appended { repeated: true, ..Appended::default() };
+    let mut stream = None;
+    for event in events.into_iter().filter(|event| event.append_id == id) {
+        let written = Written { version: event.version, position: event.position };
+        appended.position = event.position;
+        match appended.writes.last_mut() {
+            Some(last) if stream.as_ref() == Some(&event.stream) => *last = written,
+            _ => appended.writes.push(written),
+        }
+        stream = Some(event.stream);
+    }
+    Ok(Some(appended))
+}
+
+fn select(
+    connection: &Connection,
+    names: &mut NamesByNumber,
+    sql: &str,
+    key: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let mut select = connection.prepare_cached(sql).map_err(store_error)?;
+    let mut found = select.query(key).map_err(store_error)?;
+    let mut rows = Rows::default();
+    while let Some(row) = found.next().map_err(store_error)? {
+        rows.push(connection, names, row)?;
+    }
+    Ok(rows.into_events())
+}
+
+fn ids(batch: &Batch) -> Vec<AppendId> {
+    let mut ids: Vec<_> = batch.writes.iter().filter_map(|write| write.append_id).collect();
+    ids.dedup();
+    ids
+}
+
+/// The first results of several appends that were one batch.
+fn join(known: Vec<(AppendId, Appended)>) -> Appended {
+    let mut joined = Appended { repeated: true, ..Appended::default() };
+    for (_, first) in known {
+        joined.position = joined.position.max(first.position);
+        joined.writes.extend(first.writes);
+    }
+    joined
+}
+
+/// SQLite's integers are signed.
+fn signed(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| {
+        let message = format!("{number} is beyond what a position can be");
+        StoreError::new(es_core::StoreErrorKind::Invalid, message)
+    })
+}

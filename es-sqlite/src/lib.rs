@@ -1,0 +1,48 @@
+//! Gesta on SQLite, the embedded default: events, checkpoints, snapshots,
+//! timers and views in one file.
+//!
+//! ```
+//! use es_core::{Durability, EventStoreExt};
+//! use es_sqlite::SqliteStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("bank.db");
+//! let store = SqliteStore::open(path).await?;
+//! store.require_durable(Durability::Fsync)?;
+//! # store.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `store` | the event store: the door to the others |
+//! | `writer`, `append` | the one writer, group commit, what a batch does |
+//! | `readers`, `reading`, `page`, `row` | threads that read, pages, rows |
+//! | `watcher` | what other processes wrote |
+//! | `checkpoints`, `snapshots`, `timers`, `views` | the other ports |
+//! | `connection`, `migrate`, `schema/` | the file |
+
+mod append;
+mod checkpoints;
+mod connection;
+mod error;
+mod migrate;
+mod names;
+mod options;
+mod page;
+mod readers;
+mod reading;
+mod row;
+mod snapshots;
+mod store;
+mod timers;
+mod views;
+mod watcher;
+mod writer;
+
+pub use options::{SqliteOptions, Synchronous};
+pub use store::SqliteStore;
+pub use views::SqliteTx;

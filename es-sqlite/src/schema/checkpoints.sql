@@ -1,0 +1,5 @@
+CREATE TABLE checkpoints (
+    name TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;

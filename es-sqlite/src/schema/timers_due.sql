@@ -1,0 +1,1 @@
+CREATE INDEX timers_due ON timers (due);

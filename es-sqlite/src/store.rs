@@ -1,0 +1,180 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use es_core::{
+    Abilities, AppendError, Appended, Batch, Direction, EventStore, Pages, Position, Read,
+    StoreError, StoreErrorKind,
+};
+use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    SqliteOptions, error::closed, reading::Reading, readers::Readers, watcher::Watcher,
+    writer::Writer,
+};
+
+/// An event store in one SQLite file, with checkpoints, snapshots, timers and
+/// views beside it. Clones share the file's connections.
+///
+/// One thread writes and commits in groups; several read. Other processes may
+/// have the same file open.
+///
+/// ```
+/// use es_core::{Batch, ContentType, EventStore, EventStoreExt, Name, NewEvent, Read, StreamId, World};
+/// use es_sqlite::SqliteStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("bells.db");
+/// let store = SqliteStore::open(path).await?;
+/// let stream = StreamId::new("bell", "north")?;
+/// let rung = NewEvent::raw(World::real().event_id(), Name::new("bell.rung")?, ContentType::JSON, "{}");
+/// store.append(Batch::to(stream.clone()).event(rung)).await?;
+/// assert_eq!(store.events(Read::stream(&stream)).await?.len(), 1);
+/// store.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: SqliteOptions,
+    writer: Writer,
+    readers: Mutex<Option<Readers>>,
+    watcher: Mutex<Option<Watcher>>,
+    head: watch::Sender<Position>,
+    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl SqliteStore {
+    /// Opens the store in this file, and makes it if it is not there, with the
+    /// default [`SqliteOptions`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteOptions::open`].
+    pub async fn open(path: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
+        SqliteOptions::new(path).open().await
+    }
+
+    pub(crate) async fn start(options: SqliteOptions) -> Result<Self, StoreError> {
+        let head = watch::Sender::new(Position::START);
+        let (alive, ended) = mpsc::channel(1);
+        let (writer, opening) = Writer::start(options.clone(), head.clone(), alive.clone());
+        opening.await.map_err(|_| closed())??;
+        let readers = Readers::start(&options, &alive)?;
+        let watcher = Watcher::start(&options, head.clone(), alive)?;
+        let inner = Inner {
+            options,
+            writer,
+            readers: Mutex::new(Some(readers)),
+            watcher: Mutex::new(Some(watcher)),
+            head,
+            ended: tokio::sync::Mutex::new(ended),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Finishes what was asked for, then closes the file. Later calls fail with
+    /// [`Closed`](StoreErrorKind::Closed).
+    pub async fn close(&self) {
+        self.inner.writer.close().await;
+        self.inner.readers.lock().take();
+        self.inner.watcher.lock().take();
+        while self.inner.ended.lock().await.recv().await.is_some() {}
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.inner.writer
+    }
+
+    pub(crate) fn readers(&self) -> Result<Readers, StoreError> {
+        self.inner.readers.lock().clone().ok_or_else(closed)
+    }
+}
+
+#[async_trait]
+impl EventStore for SqliteStore {
+    async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        batch.check()?;
+        self.inner.writer.append(batch).await
+    }
+
+    fn read(&self, read: Read) -> Pages {
+        let readers = match self.readers() {
+            Ok(readers) => readers,
+            Err(error) => return refuse(error),
+        };
+        let reading = Reading::new(readers, read);
+        stream::unfold(reading, |mut reading| async move {
+            let page = reading.page().await?;
+            Some((page, reading))
+        })
+        .boxed()
+    }
+
+    fn follow(&self, read: Read) -> Pages {
+        if read.direction == Direction::Backwards || read.limit.is_some() {
+            let why = "a follower reads forwards and without a limit";
+            return refuse(StoreError::new(StoreErrorKind::Invalid, why));
+        }
+        let following = Following {
+            store: self.clone(),
+            head: self.inner.head.subscribe(),
+            after: read.after,
+            read,
+            reading: None,
+        };
+        stream::unfold(following, |mut following| async move {
+            let page = following.page().await?;
+            Some((page, following))
+        })
+        .boxed()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::all(self.inner.options.synchronous.durability())
+    }
+}
+
+fn refuse(error: StoreError) -> Pages {
+    stream::once(async move { Err(error) }).boxed()
+}
+
+/// A follower: reads up to the head, waits until it moves, and reads again.
+struct Following {
+    store: SqliteStore,
+    head: watch::Receiver<Position>,
+    after: Position,
+    read: Read,
+    reading: Option<Reading>,
+}
+
+impl Following {
+    async fn page(&mut self) -> Option<Result<es_core::Page, StoreError>> {
+        loop {
+            if let Some(reading) = &mut self.reading
+                && let Some(page) = reading.page().await
+            {
+                if let Ok(page) = &page {
+                    self.after = page.through;
+                }
+                return Some(page);
+            }
+            let after = self.after;
+            let head = *self.head.wait_for(|head| *head > after).await.ok()?;
+            let readers = match self.store.readers() {
+                Ok(readers) => readers,
+                Err(error) => return Some(Err(error)),
+            };
+            let read = self.read.clone().after(self.after).up_to(head);
+            self.reading = Some(Reading::new(readers, read));
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Notices what other processes write.
+
+use std::{sync::mpsc::RecvTimeoutError, sync::mpsc::SyncSender, sync::mpsc::sync_channel, thread};
+
+use es_core::{Position, StoreError};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, watch};
+
+use crate::{SqliteOptions, append, connection::open_reader, error::store_error, writer::advance};
+
+/// Ends the watching thread when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    _stop: SyncSender<()>,
+}
+
+impl Watcher {
+    pub(crate) fn start(
+        options: &SqliteOptions,
+        head: watch::Sender<Position>,
+        alive: mpsc::Sender<()>,
+    ) -> Result<Self, StoreError> {
+        let connection = open_reader(options)?;
+        let (stop, stopped) = sync_channel(0);
+        let poll = options.poll;
+        thread::spawn(move || {
+            let mut seen = 0;
+            while stopped.recv_timeout(poll) == Err(RecvTimeoutError::Timeout) {
+                // A failure here only delays a wake-up: the next look makes up
+                // for it.
+                seen = look(&connection, seen, &head).unwrap_or(seen);
+            }
+            drop(alive);
+        });
+        Ok(Self { _stop: stop })
+    }
+}
+
+/// `data_version` changes when another connection has committed; asking for it
+/// costs no I/O.
+fn look(
+    connection: &Connection,
+    seen: i64,
+    head: &watch::Sender<Position>,
+) -> Result<i64, StoreError> {
+    let version = connection
+        .prepare_cached("PRAGMA data_version")
+        .and_then(|mut pragma| pragma.query_row([], |row| row.get(0)))
+        .map_err(store_error)?;
+    if version != seen {
+        advance(head, append::head(connection)?);
+    }
+    Ok(version)
+}

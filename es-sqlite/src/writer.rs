@@ -1,0 +1,298 @@
+//! The one writer: a thread that owns the write connection and commits in
+//! groups. While one group is in its fsync the next one gathers, and each caller
+//! gets its own answer.
+
+use std::{
+    mem,
+    ops::ControlFlow,
+    thread,
+};
+
+use es_core::{
+    AppendError, Appended, Batch, Position, StoreError, StoreErrorKind, World, failpoint,
+};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    SqliteOptions,
+    append::Log,
+    connection::open_writer,
+    error::{again, closed, commit_error, store_error},
+};
+
+/// Most jobs in one commit.
+const GROUP: usize = 4_096;
+
+/// The way to the writer.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Something to be done inside the write transaction.
+enum Job {
+    Append { batch: Batch, answer: oneshot::Sender<Result<Appended, AppendError>> },
+    Other(Box<dyn Other>),
+    Close,
+}
+
+/// What is not an append. It runs inside a savepoint of its own, so that its
+/// failure does not touch the others of the group.
+trait Other: Send {
+    fn run(&mut self, connection: &Connection);
+    fn failed(&self) -> bool;
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Step<F, T> {
+    step: Option<F>,
+    outcome: Option<Result<T, StoreError>>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl Writer {
+    /// Opens the file and starts the thread; `head` follows the log.
+    pub(crate) fn start(
+        options: SqliteOptions,
+        head: watch::Sender<Position>,
+        alive: mpsc::Sender<()>,
+    ) -> (Self, oneshot::Receiver<Result<(), StoreError>>) {
+        let (jobs, queue) = mpsc::channel(options.queue);
+        let (opened, opening) = oneshot::channel();
+        thread::spawn(move || {
+            serve(&options, queue, &head, opened);
+            drop(alive);
+        });
+        (Self { jobs }, opening)
+    }
+
+    /// Appends; the work goes on if the caller stops waiting.
+    pub(crate) async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Append { batch, answer }).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| lost())?
+    }
+
+    /// Ends the thread once everything before this is done.
+    pub(crate) async fn close(&self) {
+        let _ = self.jobs.send(Job::Close).await;
+    }
+
+    /// Does this inside the write transaction.
+    pub(crate) async fn run<T, F>(&self, step: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let step = Step { step: Some(step), outcome: None, answer };
+        self.jobs.send(Job::Other(Box::new(step))).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| lost())?
+    }
+}
+
+fn lost() -> StoreError {
+    StoreError::new(StoreErrorKind::Unknown, "the writer ended before it answered")
+}
+
+fn serve(
+    options: &SqliteOptions,
+    mut queue: mpsc::Receiver<Job>,
+    head: &watch::Sender<Position>,
+    opened: oneshot::Sender<Result<(), StoreError>>,
+) {
+    let mut connection = match open_writer(options) {
+        Ok(connection) => connection,
+        Err(error) => return drop(opened.send(Err(error))),
+    };
+    let mut opened = Some(opened);
+    while Session::serve(&connection, options, &mut queue, head, &mut opened).is_continue() {
+        // After an I/O error SQLite's view of the file is not to be trusted.
+        match open_writer(options) {
+            Ok(fresh) => connection = fresh,
+            Err(_) => thread::yield_now(),
+        }
+    }
+}
+
+/// One connection's life as the writer.
+struct Session<'c> {
+    connection: &'c Connection,
+    log: Log<'c>,
+    world: World,
+    data_version: i64,
+    answers: Vec<Answer>,
+}
+
+enum Answer {
+    Append(oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>),
+    Other(Box<dyn Other>),
+}
+
+impl<'c> Session<'c> {
+    /// `Continue` asks for a new connection.
+    fn serve(
+        connection: &'c Connection,
+        options: &SqliteOptions,
+        queue: &mut mpsc::Receiver<Job>,
+        head: &watch::Sender<Position>,
+        opened: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
+    ) -> ControlFlow<()> {
+        let log = Log::new(connection);
+        let outcome = log.as_ref().map(|_| ()).map_err(again);
+        if let Some(opened) = opened.take() {
+            let _ = opened.send(outcome);
+        }
+        let Ok(log) = log else { return ControlFlow::Break(()) };
+        let mut session = Self {
+            connection,
+            log,
+            world: options.world.clone(),
+            data_version: 0,
+            answers: Vec::new(),
+        };
+        advance(head, session.log.head());
+        let mut group = Vec::new();
+        while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+            let closing = group.iter().any(|job| matches!(job, Job::Close));
+            if closing {
+                queue.close();
+            }
+            let committed = session.commit_group(&mut group);
+            advance(head, session.log.head());
+            let broken = committed.as_ref().is_err_and(|e| e.kind() == StoreErrorKind::Unknown);
+            session.answer(committed);
+            if broken {
+                return ControlFlow::Continue(());
+            }
+        }
+        ControlFlow::Break(())
+    }
+
+    fn commit_group(&mut self, group: &mut Vec<Job>) -> Result<(), StoreError> {
+        let done = self.begin().and_then(|()| self.carry_out(group));
+        // What the failure kept from running has not happened either.
+        let left = mem::take(group);
+        self.answers.extend(left.into_iter().filter_map(Answer::not_run));
+        let committed = done.and_then(|()| self.commit());
+        if committed.is_err() {
+            self.roll_back();
+        }
+        committed
+    }
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("BEGIN IMMEDIATE")
+            .and_then(|mut begin| begin.execute([]))
+            .map_err(store_error)?;
+        let version: i64 = self
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut pragma| pragma.query_row([], |row| row.get(0)))
+            .map_err(store_error)?;
+        if version != mem::replace(&mut self.data_version, version) {
+            self.log.forget()?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, group: &mut Vec<Job>) -> Result<(), StoreError> {
+        let now = self.world.now();
+        for job in group.drain(..) {
+            match job {
+                Job::Append { batch, answer } => match self.log.append(batch, now) {
+                    Err(AppendError::Store(error)) => {
+                        self.answers.push(Answer::Append(answer, Err(again(&error).into())));
+                        return Err(error);
+                    }
+                    outcome => self.answers.push(Answer::Append(answer, outcome)),
+                },
+                Job::Close => {}
+                Job::Other(mut other) => {
+                    self.in_savepoint(&mut *other)?;
+                    self.answers.push(Answer::Other(other));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn in_savepoint(&self, other: &mut dyn Other) -> Result<(), StoreError> {
+        let run = |sql| {
+            let done = self.connection.prepare_cached(sql).and_then(|mut one| one.execute([]));
+            done.map(|_| ()).map_err(store_error)
+        };
+        run("SAVEPOINT other")?;
+        other.run(self.connection);
+        if other.failed() {
+            run("ROLLBACK TO other")?;
+        }
+        run("RELEASE other")
+    }
+
+    fn commit(&self) -> Result<(), StoreError> {
+        failpoint!("sqlite.before_commit");
+        self.connection
+            .prepare_cached("COMMIT")
+            .and_then(|mut commit| commit.execute([]))
+            .map_err(commit_error)?;
+        failpoint!("sqlite.after_commit");
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {
+        if !self.connection.is_autocommit() {
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        self.data_version = 0;
+        let _ = self.log.forget();
+    }
+
+    fn answer(&mut self, committed: Result<(), StoreError>) {
+        for answer in self.answers.drain(..) {
+            let committed = committed.as_ref().map(|()| ()).map_err(again);
+            match answer {
+                Answer::Append(caller, outcome) => {
+                    let _ = caller.send(committed.map_err(AppendError::from).and(outcome));
+                }
+                Answer::Other(other) => other.finish(committed),
+            }
+        }
+    }
+}
+
+/// Moves the head forwards, and wakes the followers if it moved.
+pub(crate) fn advance(head: &watch::Sender<Position>, position: Position) {
+    head.send_if_modified(|head| position > mem::replace(head, position.max(*head)));
+}
+
+impl Answer {
+    fn not_run(job: Job) -> Option<Self> {
+        match job {
+            Job::Append { answer, .. } => Some(Self::Append(answer, Err(lost().into()))),
+            Job::Other(other) => Some(Self::Other(other)),
+            Job::Close => None,
+        }
+    }
+}
+
+impl<T, F> Other for Step<F, T>
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+{
+    fn run(&mut self, connection: &Connection) {
+        self.outcome = self.step.take().map(|step| step(connection));
+    }
+
+    fn failed(&self) -> bool {
+        self.outcome.as_ref().is_none_or(Result::is_err)
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
+        let outcome = self.outcome.unwrap_or_else(|| Err(lost()));
+        let _ = self.answer.send(committed.and(outcome));
+    }
+}
