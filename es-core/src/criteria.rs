@@ -72,6 +72,15 @@ impl Criteria {
         self
     }
 
+    /// Narrows every alternative that allows all types to these.
+    #[must_use]
+    pub fn within_types(mut self, types: &[Name]) -> Self {
+        for one in self.alternatives.iter_mut().filter(|one| one.types.is_empty()) {
+            one.types.extend_from_slice(types);
+        }
+        self
+    }
+
     /// The alternatives.
     pub fn alternatives(&self) -> &[Alternative] {
         &self.alternatives

@@ -2,7 +2,7 @@ use std::ops::Deref;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Codec, DecodeError, EncodeError, EventId, Metadata, Name, NameError, NewEvent, RecordedEvent, Tag};
+use crate::{Codec, EncodeError, EventId, Metadata, Name, NameError, NewEvent, RecordedEvent, Tag};
 
 /// Something that happened: an enum with a variant for each type of event, or
 /// a struct for a single one.
@@ -121,55 +121,41 @@ impl NewEvent {
     }
 }
 
-/// An event of the program's own type, together with its envelope.
-///
-/// It reads like the [`RecordedEvent`] that it was decoded from.
+/// An event of the program's own type, beside the envelope that it came in.
+/// It reads like the envelope.
 ///
 /// ```
-/// use es_core::{Event, NewEvent, Codec, Recorded, StreamId, World, memory::MemoryStore, Batch, EventStore, EventStoreExt, Read};
+/// use es_core::{Event, Recorded};
 /// use serde::{Deserialize, Serialize};
 ///
-/// #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
+/// #[derive(Serialize, Deserialize, Event)]
 /// #[event(name = "bell.rung")]
 /// struct Rung { times: u32 }
 ///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = MemoryStore::new();
-/// let stream = StreamId::new("bell", "north")?;
-/// let rung = NewEvent::encode(&Rung { times: 3 }, World::real().event_id(), Codec::Json)?;
-/// store.append(Batch::to(stream.clone()).event(rung)).await?;
-///
-/// let events = store.events(Read::stream(&stream)).await?;
-/// let recorded: Recorded<Rung> = Recorded::decode(events[0].clone())?.expect("a known type");
-/// assert_eq!(recorded.event, Rung { times: 3 });
-/// assert_eq!(recorded.version.get(), 1);
-/// # Ok(())
-/// # }
+/// fn line(rung: Recorded<'_, Rung>) -> String {
+///     format!("{}: {} rang {} times", rung.recorded_at, rung.stream, rung.event.times)
+/// }
 /// ```
-#[derive(Debug, Clone)]
-pub struct Recorded<E> {
+#[derive(Debug)]
+pub struct Recorded<'a, E> {
     /// What happened.
-    pub event: E,
+    pub event: &'a E,
     /// Where, when and in which order.
-    pub envelope: RecordedEvent,
+    pub envelope: &'a RecordedEvent,
 }
 
-impl<E: Event> Recorded<E> {
-    /// Decodes `envelope`; `None` if `E` has no such type.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] if the type is known but the payload does not fit it.
-    pub fn decode(envelope: RecordedEvent) -> Result<Option<Self>, DecodeError> {
-        Ok(envelope.decode()?.map(|event| Self { event, envelope }))
+impl<E> Clone for Recorded<'_, E> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-impl<E> Deref for Recorded<E> {
+impl<E> Copy for Recorded<'_, E> {}
+
+impl<E> Deref for Recorded<'_, E> {
     type Target = RecordedEvent;
 
     fn deref(&self) -> &RecordedEvent {
-        &self.envelope
+        self.envelope
     }
 }

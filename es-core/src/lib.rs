@@ -88,7 +88,7 @@ pub use id::{AppendId, EventId};
 pub use metadata::{Fields as MetadataFields, Metadata};
 pub use name::{Name, NameError, Tag, Tenant};
 pub use position::{Position, Version};
-pub use read::{Direction, Read, Scope};
+pub use read::{Direction, Read, Scope, event_names};
 pub use recorded::{DROPPED, NewEvent, RecordedEvent};
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemas};

@@ -26,8 +26,9 @@ pub struct Metadata(Option<Arc<Fields>>);
 /// ```
 /// use es_core::{Metadata, MetadataFields};
 ///
-/// let fields: &MetadataFields = Metadata::new().fields();
-/// assert_eq!(fields, &MetadataFields::default());
+/// let metadata = Metadata::new().user_id("ada");
+/// let fields: &MetadataFields = metadata.fields();
+/// assert_eq!(fields.user_id.as_deref(), Some("ada"));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -86,6 +86,25 @@ pub enum Direction {
     Backwards,
 }
 
+/// Every name under which an event of `E` may stand in the log, present and
+/// former.
+///
+/// ```
+/// use es_core::{Event, event_names};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// #[event(name = "bell.rung", alias = "bell.struck")]
+/// struct Rung;
+///
+/// let names: Vec<_> = event_names::<Rung>().map(|name| name.to_string()).collect();
+/// assert_eq!(names, ["bell.rung", "bell.struck"]);
+/// ```
+pub fn event_names<E: Event>() -> impl Iterator<Item = Name> {
+    let names = E::TYPES.iter().flat_map(|one| std::iter::once(&one.name).chain(one.aliases));
+    names.map(|name| Name::from_static(name))
+}
+
 impl Read {
     /// The whole log.
     pub fn all() -> Self {
@@ -157,8 +176,7 @@ impl Read {
     /// Only events that `E` can decode, under their present and former names.
     #[must_use]
     pub fn types_of<E: Event>(self) -> Self {
-        let names = E::TYPES.iter().flat_map(|one| std::iter::once(&one.name).chain(one.aliases));
-        self.types(names.map(|name| Name::from_static(name)))
+        self.types(event_names::<E>())
     }
 
     /// Only events that bear this tag too.

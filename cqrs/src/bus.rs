@@ -1,0 +1,83 @@
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::Arc,
+};
+
+use dashmap::DashMap;
+use es_core::{Aggregate, Codec, EventStore, World};
+use tokio::sync::watch;
+use tower::util::BoxCloneSyncService;
+
+use crate::{
+    Dispatch, NameClaimedTwice, Outcome, Settings,
+    catalogue::Catalogue,
+    lanes::{Lanes, Waiting},
+    runner::Runner,
+};
+
+pub(crate) type Layered =
+    BoxCloneSyncService<Dispatch, Outcome, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What all clones of a command bus share.
+pub(crate) struct Bus {
+    pub(crate) store: Arc<dyn EventStore>,
+    pub(crate) world: World,
+    pub(crate) codec: Codec,
+    pub(crate) layered: Option<Layered>,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) lanes: DashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) running: watch::Sender<usize>,
+}
+
+impl Bus {
+    /// The lanes of a type of aggregate, with default settings if nobody gave
+    /// any before.
+    pub(crate) fn lanes<A: Aggregate>(&self) -> Result<Arc<Lanes<A>>, NameClaimedTwice> {
+        let found = self.lanes.get(&TypeId::of::<A>()).map(|found| Arc::clone(&found));
+        let lanes = match found {
+            Some(lanes) => lanes,
+            None => {
+                self.catalogue.claim::<A::Event>()?;
+                let entry = self.lanes.entry(TypeId::of::<A>());
+                let new = || Arc::new(Lanes::<A>::new(Settings::new())) as Arc<dyn Any + Send + Sync>;
+                Arc::clone(&entry.or_insert_with(new))
+            }
+        };
+        Ok(lanes.downcast().expect("the entry of a type holds its lanes"))
+    }
+
+    /// Starts a runner that ends when nobody waits for its aggregate any more.
+    pub(crate) fn run<A: Aggregate>(self: &Arc<Self>, runner: Runner<A>, first: Waiting<A>) {
+        let guard = Running::new(Arc::clone(self));
+        self.world.detach(async move {
+            runner.run(first).await;
+            drop(guard);
+        });
+    }
+}
+
+/// Counts a runner for as long as it lives.
+struct Running(Arc<Bus>);
+
+impl Running {
+    fn new(bus: Arc<Bus>) -> Self {
+        bus.running.send_modify(|count| *count += 1);
+        Self(bus)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.send_modify(|count| *count -= 1);
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus")
+            .field("codec", &self.codec)
+            .field("running", &*self.running.borrow())
+            .finish_non_exhaustive()
+    }
+}

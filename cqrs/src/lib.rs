@@ -1,0 +1,51 @@
+//! What drives the folds: commands on the one side, projections on the other.
+//!
+//! | to | look at |
+//! |---|---|
+//! | change something | [`Commands::send`], [`Command`], [`Decide`] |
+//! | decide over a query | [`Commands::decide`], [`Decision`] |
+//! | decide about several aggregates | [`Commands::send_together`], [`DecideTogether`] |
+//! | put something around the bus | [`CommandsBuilder::layer`], [`Guard`] |
+//! | keep a read model | [`View`], [`Projection`], [`Projector`] |
+//! | ask | [`Query`], [`Answer`], [`Projector::get`] |
+//!
+//! See [`Commands`] for a program that runs.
+
+extern crate self as cqrs;
+
+mod batch;
+mod bus;
+mod catalogue;
+mod command;
+mod commands;
+mod context;
+mod decision;
+mod dispatch;
+mod guard;
+mod handler;
+mod lanes;
+mod projection;
+mod projector;
+mod query;
+mod runner;
+mod send;
+mod settings;
+mod together;
+mod view;
+
+pub use catalogue::NameClaimedTwice;
+pub use command::{Command, Decide};
+pub use commands::{Commands, CommandsBuilder};
+pub use decision::Decision;
+pub use dispatch::{Dispatch, Outcome, ToAggregate};
+pub use es_core::{Aggregate, Event, Evolve};
+#[cfg(feature = "derive")]
+pub use es_derive::{Command, Query};
+pub use guard::{Guard, Guarded};
+pub use projection::{Projection, ProjectionError};
+pub use projector::{Progress, Projecting, Projector};
+pub use query::{Answer, Query};
+pub use send::{Failure, SendError, Sent};
+pub use settings::Settings;
+pub use together::{DecideTogether, Together};
+pub use view::{Keys, View};

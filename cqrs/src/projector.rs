@@ -1,0 +1,347 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use es_core::{
+    EventStore, EventStoreExt, Name, Pages, Position, Read, RowId, Rows, Task, Tenant,
+    Views, World,
+};
+use futures_util::{FutureExt, StreamExt, future::join_all};
+use tokio::sync::{Mutex, watch};
+
+use crate::{
+    Projection, ProjectionError, View,
+    batch::PageBatch,
+    handler::{Handler, ProjectionHandler, ViewHandler, decode_row},
+};
+
+/// Most events that are handled in one transaction.
+const BATCH: usize = 16_384;
+/// Rows that [`Projector::all`] asks for at once.
+const ROWS: usize = 1_000;
+/// How often a failing store is asked again before the projector stops.
+const TRIES: u32 = 8;
+
+/// Keeps read models: reads the log once for all of them, and brings each to
+/// the same position in its own transaction, together with its checkpoint.
+///
+/// Only one projector can write a model: whoever starts takes the checkpoint
+/// over, and with that the one before can write no more.
+///
+/// See [`View`] for an example. Clones share everything.
+pub struct Projector<V: Views> {
+    inner: Arc<Inner<V>>,
+    tenant: Tenant,
+}
+
+struct Inner<V: Views> {
+    store: Arc<dyn EventStore>,
+    views: V,
+    handlers: Mutex<Vec<Box<dyn Handler<V>>>>,
+    progress: watch::Sender<Progress>,
+    world: World,
+}
+
+/// How far a projector has come.
+///
+/// ```
+/// use cqrs::Progress;
+/// use es_core::Position;
+///
+/// let progress = Progress { position: Position::new(70), head: Position::new(100), events: 70 };
+/// assert_eq!(progress.behind(), 30);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Every model shows every event at or before it.
+    pub position: Position,
+    /// The end of the log, when it was last looked at.
+    pub head: Position,
+    /// The events handled since the projector was made.
+    pub events: u64,
+}
+
+impl Progress {
+    /// How many positions are still to go.
+    pub fn behind(&self) -> u64 {
+        self.head.get().saturating_sub(self.position.get())
+    }
+}
+
+impl<V: Views> Projector<V> {
+    /// A projector without projections.
+    pub fn new(store: impl EventStore, views: V) -> Self {
+        let inner = Inner {
+            store: Arc::new(store),
+            views,
+            handlers: Mutex::default(),
+            progress: watch::Sender::default(),
+            world: World::real(),
+        };
+        Self { inner: Arc::new(inner), tenant: Tenant::default() }
+    }
+
+    /// Adds a view.
+    ///
+    /// # Panics
+    ///
+    /// If the projector runs already, or is shared.
+    #[must_use]
+    pub fn view<W: View>(self) -> Self {
+        self.add(Box::new(ViewHandler::<W>::new()))
+    }
+
+    /// Adds a free-form projection.
+    ///
+    /// # Panics
+    ///
+    /// If the projector runs already, or is shared.
+    #[must_use]
+    pub fn projection<P: Projection<V::Tx>>(self, projection: P) -> Self {
+        self.add(Box::new(ProjectionHandler::<P, V>::new(projection)))
+    }
+
+    fn add(mut self, handler: Box<dyn Handler<V>>) -> Self {
+        let inner = Arc::get_mut(&mut self.inner).expect("projections are added before it is shared");
+        inner.handlers.get_mut().push(handler);
+        self
+    }
+
+    /// The same projector, answering for this tenant.
+    #[must_use]
+    pub fn of(&self, tenant: Tenant) -> Self {
+        Self { inner: Arc::clone(&self.inner), tenant }
+    }
+
+    /// Brings every model to the end of the log as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError`]; what was committed before stays.
+    pub async fn catch_up(&self) -> Result<Progress, ProjectionError> {
+        let head = self.inner.store.head().await?;
+        self.run(Some(head)).await?;
+        Ok(*self.inner.progress.borrow())
+    }
+
+    /// Deletes every model and builds it anew from history.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError`]; starting again goes on where it stopped.
+    pub async fn rebuild(&self) -> Result<Progress, ProjectionError> {
+        {
+            let mut handlers = self.inner.handlers.try_lock().map_err(|_| ProjectionError::Running)?;
+            for handler in handlers.iter_mut() {
+                handler.reset(&self.inner.views).await?;
+            }
+            self.inner.progress.send_modify(|progress| progress.position = Position::START);
+        }
+        self.catch_up().await
+    }
+
+    /// Follows the log in a task of its own.
+    pub fn start(&self) -> Projecting<V> {
+        let (stop, mut stopped) = watch::channel(false);
+        let (failure, failed) = watch::channel(None);
+        let projector = self.clone();
+        let task = self.inner.world.spawn(async move {
+            tokio::select! {
+                outcome = projector.run(None) => {
+                    failure.send_replace(outcome.err().map(Arc::new));
+                }
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
+        Projecting { projector: self.clone(), stop, failed, task }
+    }
+
+    /// Tells how far it has come, each time that changes.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.inner.progress.subscribe()
+    }
+
+    /// The row with this key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError`] if the store fails or the row cannot be read.
+    pub async fn get<W: View>(&self, key: &W::Key) -> Result<Option<W>, ProjectionError> {
+        let ids = Rows::These(vec![RowId::new(self.tenant.clone(), key.to_string())]);
+        let rows = self.inner.views.rows(&Name::from_static(W::NAME), ids).await?;
+        let row = rows.into_iter().next().and_then(|row| Some((row.id, row.value?)));
+        row.map(|(id, value)| decode_row(&id, &value)).transpose()
+    }
+
+    /// All rows of a view, in the order of their keys as text.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError`] if the store fails or a row cannot be read.
+    pub async fn all<W: View>(&self) -> Result<Vec<(String, W)>, ProjectionError> {
+        let mut all: Vec<(String, W)> = Vec::new();
+        loop {
+            let after = all.last().map(|(key, _)| key.clone());
+            let page = Rows::Of { tenant: self.tenant.clone(), after, limit: ROWS };
+            let rows = self.inner.views.rows(&Name::from_static(W::NAME), page).await?;
+            let last = rows.len() < ROWS;
+            for row in rows {
+                let value = row.value.unwrap_or_default();
+                let decoded = decode_row(&row.id, &value)?;
+                all.push((row.id.key, decoded));
+            }
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn run(&self, until: Option<Position>) -> Result<(), ProjectionError> {
+        let mut handlers = self.inner.handlers.try_lock().map_err(|_| ProjectionError::Running)?;
+        let mut tries = 0;
+        loop {
+            match self.run_once(&mut handlers, until, &mut tries).await {
+                Err(ProjectionError::Store(error)) if error.is_transient() && tries < TRIES => {
+                    tries += 1;
+                    self.inner.world.sleep(Duration::from_millis(10 << tries)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn run_once(
+        &self,
+        handlers: &mut [Box<dyn Handler<V>>],
+        until: Option<Position>,
+        tries: &mut u32,
+    ) -> Result<(), ProjectionError> {
+        let from = self.take_over(handlers).await?;
+        let types: Vec<_> = handlers.iter().flat_map(|handler| handler.types()).collect();
+        let read = Read::all().every_tenant().types(types).after(from);
+        let mut pages = match until {
+            Some(head) if from >= head => return Ok(()),
+            Some(head) => self.inner.store.read(read.up_to(head)),
+            None => self.inner.store.follow(read),
+        };
+        while let Some(batch) = next_batch(&mut pages).await? {
+            let views = &self.inner.views;
+            let handled = handlers.iter_mut().map(|handler| handler.handle(views, &batch));
+            join_all(handled).await.into_iter().collect::<Result<(), _>>()?;
+            self.inner.progress.send_modify(|progress| {
+                progress.position = batch.through;
+                progress.head = progress.head.max(batch.through);
+                progress.events += batch.events.len() as u64;
+            });
+            *tries = 0;
+        }
+        Ok(())
+    }
+
+    async fn take_over(
+        &self,
+        handlers: &mut [Box<dyn Handler<V>>],
+    ) -> Result<Position, ProjectionError> {
+        let head = self.inner.store.head().await?;
+        let mut from = head;
+        for handler in handlers.iter_mut() {
+            let checkpoint = handler.take_over(&self.inner.views).await?.position;
+            if checkpoint > head {
+                let name = handler.name().to_string();
+                return Err(ProjectionError::Ahead { name, checkpoint, head });
+            }
+            from = from.min(checkpoint);
+        }
+        self.inner.progress.send_modify(|progress| {
+            progress.position = from;
+            progress.head = head;
+        });
+        Ok(from)
+    }
+}
+
+/// The next page, with as many more as are there already.
+async fn next_batch(pages: &mut Pages) -> Result<Option<PageBatch>, ProjectionError> {
+    let Some(page) = pages.next().await else { return Ok(None) };
+    let mut batch = PageBatch::default();
+    batch.add(page?);
+    while batch.events.len() < BATCH {
+        match pages.next().now_or_never() {
+            Some(Some(page)) => batch.add(page?),
+            _ => break,
+        }
+    }
+    Ok(Some(batch))
+}
+
+impl<V: Views> Clone for Projector<V> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), tenant: self.tenant.clone() }
+    }
+}
+
+impl<V: Views> fmt::Debug for Projector<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Projector").field("progress", &*self.inner.progress.borrow()).finish()
+    }
+}
+
+/// A projector that follows the log.
+///
+/// ```
+/// use cqrs::Projector;
+/// use es_core::{Position, memory::{MemoryStore, MemoryViews}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let projecting = Projector::new(MemoryStore::new(), MemoryViews::new()).start();
+/// projecting.wait_for(Position::START).await?;
+/// projecting.stop().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Projecting<V: Views> {
+    projector: Projector<V>,
+    stop: watch::Sender<bool>,
+    failed: watch::Receiver<Option<Arc<ProjectionError>>>,
+    task: Task,
+}
+
+impl<V: Views> Projecting<V> {
+    /// Waits until every model shows every event at or before `position`, such
+    /// as the one that a command has returned.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Stopped`] if the projector stops before.
+    pub async fn wait_for(&self, position: Position) -> Result<(), ProjectionError> {
+        let mut progress = self.projector.progress();
+        let mut failed = self.failed.clone();
+        tokio::select! {
+            biased;
+            arrived = progress.wait_for(|progress| progress.position >= position) => {
+                arrived.map(|_| ()).map_err(|_| ProjectionError::Stopped)
+            }
+            _ = failed.wait_for(Option::is_some) => Err(ProjectionError::Stopped),
+        }
+    }
+
+    /// Why it stopped, if it has.
+    pub fn failure(&self) -> Option<Arc<ProjectionError>> {
+        self.failed.borrow().clone()
+    }
+
+    /// Stops it and waits for its end; a page that is being committed is
+    /// finished or rolled back.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if it had stopped by itself.
+    pub async fn stop(self) -> Result<(), Arc<ProjectionError>> {
+        self.stop.send_replace(true);
+        self.task.await;
+        match self.failed.borrow().clone() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What comes back from a command.
+
+use es_core::{
+    EncodeError, InvalidBatch, LoadError, Name, NameError, Position, StoreError, StreamId, Version,
+};
+use thiserror::Error;
+
+use crate::catalogue::NameClaimedTwice;
+
+/// A command that was carried out.
+///
+/// ```
+/// use cqrs::Sent;
+/// use es_core::{Position, Version};
+///
+/// let sent = Sent { version: Version::new(3), position: Position::new(40), repeated: false };
+/// assert_eq!(sent.version.get(), 3);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// The version of the aggregate after it.
+    pub version: Version,
+    /// The position of its last event: a read model that has come this far
+    /// shows it.
+    pub position: Position,
+    /// Whether it had been carried out before, under the same command id; this
+    /// is the first result then.
+    pub repeated: bool,
+}
+
+/// Why a command was not carried out; the variant says what to do.
+///
+/// ```
+/// use cqrs::SendError;
+///
+/// fn status(error: &SendError<String>) -> u16 {
+///     match error {
+///         SendError::Rejected(_) | SendError::Claimed { .. } => 409,
+///         SendError::Refused(_) => 403,
+///         SendError::Contended { .. } => 503,
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(status(&SendError::Rejected("no such account".into())), 409);
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SendError<E> {
+    /// The aggregate refuses: tell the user why.
+    #[error("the command was rejected")]
+    Rejected(E),
+    /// Another aggregate holds a unique value: tell the user.
+    #[error("{scope} {key:?} is claimed by {holder}")]
+    Claimed {
+        /// The scope of the value.
+        scope: Name,
+        /// The value.
+        key: Name,
+        /// Who holds it.
+        holder: StreamId,
+    },
+    /// A layer around the bus refused: not authorized, over the rate, too late.
+    #[error("the command was refused before it reached its aggregate")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Too many others write to the same aggregate: try later.
+    #[error("the aggregate was contended, {attempts} attempts lost against other writers")]
+    Contended {
+        /// How often it was tried, or 0 if the queue before it was full.
+        attempts: u32,
+    },
+    /// Something is broken: page someone. Whether the command was carried out,
+    /// the same command id tells.
+    #[error(transparent)]
+    Store(#[from] Failure),
+}
+
+/// What is broken.
+///
+/// ```
+/// use cqrs::Failure;
+/// use es_core::{StoreError, StoreErrorKind};
+///
+/// let failure = Failure::from(StoreError::new(StoreErrorKind::Full, "no space left"));
+/// assert_eq!(failure.to_string(), "no space left");
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The aggregate cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The decision made events that no store takes.
+    #[error(transparent)]
+    Invalid(#[from] InvalidBatch),
+    /// An event cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The id makes no stream name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Two types of the program claim one event name.
+    #[error(transparent)]
+    NameClaimedTwice(#[from] NameClaimedTwice),
+    /// The decision panicked.
+    #[error("the aggregate panicked while it decided")]
+    Panicked,
+}
+
+impl Failure {
+    /// The same failure, for another of the commands that it befell.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Store(error) => StoreError::new(error.kind(), error.to_string()).into(),
+            Self::Load(LoadError::Store(error)) => {
+                StoreError::new(error.kind(), error.to_string()).into()
+            }
+            Self::Invalid(invalid) => invalid.clone().into(),
+            Self::Name(name) => name.clone().into(),
+            Self::NameClaimedTwice(twice) => twice.clone().into(),
+            Self::Panicked => Self::Panicked,
+            other => {
+                let kind = es_core::StoreErrorKind::Corrupt;
+                StoreError::new(kind, other.to_string()).into()
+            }
+        }
+    }
+}

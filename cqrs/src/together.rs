@@ -1,0 +1,218 @@
+use es_core::{
+    Aggregate, AppendError, Batch, Expected, Loaded, Metadata, NewEvent, StreamId, Write,
+    stream_of,
+};
+use futures_util::future::BoxFuture;
+
+use crate::{Commands, Failure, SendError, Sent, decision::refused};
+
+/// How often a decision is made before it counts as contended.
+const ATTEMPTS: u32 = 16;
+
+/// A decision about several aggregates at once: all their events are appended,
+/// or none, and only if none of them has moved since it was read.
+///
+/// ```
+/// use cqrs::{Aggregate, Commands, DecideTogether, Event, Evolve};
+/// use es_core::memory::MemoryStore;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// #[event(prefix = "account")]
+/// enum AccountEvent { Credited { amount: i64 } }
+///
+/// #[derive(Default, Aggregate)]
+/// struct Account { balance: i64 }
+///
+/// impl Evolve for Account {
+///     type Event = AccountEvent;
+///     fn evolve(&mut self, AccountEvent::Credited { amount }: &AccountEvent) {
+///         self.balance += amount;
+///     }
+/// }
+///
+/// struct Transfer { from: String, to: String, amount: i64 }
+///
+/// impl DecideTogether for Transfer {
+///     type Aggregates = (Account, Account);
+///     type Error = &'static str;
+///
+///     fn ids(&self) -> (String, String) {
+///         (self.from.clone(), self.to.clone())
+///     }
+///     fn decide(
+///         &self,
+///         (from, _to): (&Account, &Account),
+///     ) -> Result<(Vec<AccountEvent>, Vec<AccountEvent>), &'static str> {
+///         if from.balance < self.amount { return Err("not enough money"); }
+///         let credited = |amount| vec![AccountEvent::Credited { amount }];
+///         Ok((credited(-self.amount), credited(self.amount)))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let commands = Commands::new(MemoryStore::new());
+/// let transfer = Transfer { from: "ada".into(), to: "bob".into(), amount: 5 };
+/// assert!(commands.send_together(transfer).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
+pub trait DecideTogether: Send + Sync + 'static {
+    /// The aggregates: a tuple of two, three or four.
+    type Aggregates: Together;
+    /// Why it may be refused.
+    type Error: Send + Sync + 'static;
+
+    /// Which aggregates; two of one type must not have the same id.
+    fn ids(&self) -> <Self::Aggregates as Together>::Ids;
+
+    /// Decides; an aggregate without events is only checked for not having
+    /// moved.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not.
+    fn decide(
+        &self,
+        aggregates: <Self::Aggregates as Together>::Refs<'_>,
+    ) -> Result<<Self::Aggregates as Together>::Events, Self::Error>;
+}
+
+/// A tuple of aggregates; implemented for tuples of two, three and four.
+///
+/// See [`DecideTogether`] for an example.
+pub trait Together: Sized + Send + Sync + 'static {
+    /// Their ids.
+    type Ids: Send + Sync;
+    /// References to their states.
+    type Refs<'a>;
+    /// The events that follow for each.
+    type Events: Send;
+    /// Each with its version.
+    #[doc(hidden)]
+    type Loaded: Send + Sync;
+
+    #[doc(hidden)]
+    fn load<'a>(
+        commands: &'a Commands,
+        ids: &'a Self::Ids,
+    ) -> BoxFuture<'a, Result<Self::Loaded, Failure>>;
+    #[doc(hidden)]
+    fn refs(loaded: &Self::Loaded) -> Self::Refs<'_>;
+    #[doc(hidden)]
+    fn writes(
+        commands: &Commands,
+        loaded: &Self::Loaded,
+        events: Self::Events,
+    ) -> Result<Vec<Write>, Failure>;
+}
+
+macro_rules! together {
+    ($($type:ident $field:tt),+) => {
+        impl<$($type: Aggregate),+> Together for ($($type,)+) {
+            type Ids = ($($type::Id,)+);
+            type Refs<'a> = ($(&'a $type,)+);
+            type Events = ($(Vec<$type::Event>,)+);
+            type Loaded = ($((StreamId, Loaded<$type>),)+);
+
+            fn load<'a>(
+                commands: &'a Commands,
+                ids: &'a Self::Ids,
+            ) -> BoxFuture<'a, Result<Self::Loaded, Failure>> {
+                Box::pin(async move { Ok(($(load::<$type>(commands, &ids.$field).await?,)+)) })
+            }
+
+            fn refs(loaded: &Self::Loaded) -> Self::Refs<'_> {
+                ($(&loaded.$field.1.state,)+)
+            }
+
+            fn writes(
+                commands: &Commands,
+                loaded: &Self::Loaded,
+                events: Self::Events,
+            ) -> Result<Vec<Write>, Failure> {
+                Ok(vec![$(write(commands, &loaded.$field, &events.$field)?,)+])
+            }
+        }
+    };
+}
+
+together!(A 0, B 1);
+together!(A 0, B 1, C 2);
+together!(A 0, B 1, C 2, D 3);
+
+async fn load<A: Aggregate>(
+    commands: &Commands,
+    id: &A::Id,
+) -> Result<(StreamId, Loaded<A>), Failure> {
+    let stream = stream_of::<A>(id)?.of(commands.context.tenant.clone());
+    let bus = &commands.bus;
+    let lanes = bus.lanes::<A>()?;
+    let loaded = (lanes.settings.load)(&*bus.store, &stream).await?;
+    Ok((stream, loaded))
+}
+
+fn write<A: Aggregate>(
+    commands: &Commands,
+    (stream, loaded): &(StreamId, Loaded<A>),
+    events: &[A::Event],
+) -> Result<Write, Failure> {
+    let bus = &commands.bus;
+    let encode = |event| NewEvent::encode(event, bus.world.event_id(), bus.codec);
+    let events: Vec<_> = events.iter().map(encode).collect::<Result<_, _>>()?;
+    let write = Write::new(stream.clone()).expect(Expected::Exact(loaded.version));
+    Ok(write.events(events))
+}
+
+impl Commands {
+    /// Decides about several aggregates at once, and again if one of them has
+    /// moved.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], as for [`send`](Self::send).
+    pub async fn send_together<D: DecideTogether>(
+        &self,
+        command: D,
+    ) -> Result<Sent, SendError<D::Error>> {
+        let id = self.context.command_id.unwrap_or_else(|| self.bus.world.append_id());
+        let ids = command.ids();
+        for _ in 0..ATTEMPTS {
+            let loaded = D::Aggregates::load(self, &ids).await?;
+            let events = match command.decide(D::Aggregates::refs(&loaded)) {
+                Ok(events) => events,
+                Err(reason) => {
+                    return self.first_result(id).await?.ok_or(SendError::Rejected(reason));
+                }
+            };
+            let writes = D::Aggregates::writes(self, &loaded, events)?;
+            let batch = told(Batch::new(writes), &self.context.metadata).append_id(id);
+            if batch.is_empty() {
+                let nothing = Sent {
+                    version: Default::default(),
+                    position: Default::default(),
+                    repeated: false,
+                };
+                return Ok(self.first_result(id).await?.unwrap_or(nothing));
+            }
+            match self.bus.store.append(batch).await {
+                Ok(appended) => {
+                    let (version, position) = (appended.version(), appended.position);
+                    return Ok(Sent { version, position, repeated: appended.repeated });
+                }
+                Err(AppendError::Conflict(_)) => {}
+                Err(AppendError::Store(error)) if error.is_transient() => {}
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        Err(SendError::Contended { attempts: ATTEMPTS })
+    }
+}
+
+fn told(mut batch: Batch, metadata: &Metadata) -> Batch {
+    for event in batch.writes.iter_mut().flat_map(|write| &mut write.events) {
+        event.metadata = metadata.clone();
+    }
+    batch
+}

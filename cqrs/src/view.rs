@@ -1,0 +1,85 @@
+use std::hash::Hash;
+
+use es_core::{Evolve, Recorded};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A read model: rows with a key, each row a fold of the events that bear the
+/// key. Pure; it needs no SQL and runs on every store.
+///
+/// The runner loads the rows that a page of events touches, folds in memory,
+/// and writes them back together with the checkpoint.
+///
+/// ```
+/// use cqrs::{Event, Evolve, Keys, Projector, View};
+/// use es_core::{AggregateStoreExt, Recorded, memory::{MemoryStore, MemoryViews}};
+/// # use es_core::{Aggregate, Version};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// #[event(prefix = "seat")]
+/// enum SeatEvent { Taken { course: String } }
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Course { students: u32 }
+///
+/// impl Evolve for Course {
+///     type Event = SeatEvent;
+///     fn evolve(&mut self, _: &SeatEvent) { self.students += 1; }
+/// }
+///
+/// impl View for Course {
+///     const NAME: &'static str = "courses";
+///     type Key = String;
+///     fn keys(seat: Recorded<'_, SeatEvent>) -> Keys<String> {
+///         let SeatEvent::Taken { course } = seat.event;
+///         Keys::One(course.clone())
+///     }
+/// }
+/// # #[derive(Default, Aggregate)]
+/// # struct Seat;
+/// # impl Evolve for Seat { type Event = SeatEvent; fn evolve(&mut self, _: &SeatEvent) {} }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// # store.commit::<Seat>(&"1".into(), Version::NONE, &[SeatEvent::Taken { course: "rust".into() }]).await?;
+/// let projector = Projector::new(store, MemoryViews::new()).view::<Course>();
+/// projector.catch_up().await?;
+/// let course = projector.get::<Course>(&"rust".into()).await?;
+/// assert_eq!(course.map(|course| course.students), Some(1));
+/// # Ok(())
+/// # }
+/// ```
+pub trait View: Evolve + Serialize + DeserializeOwned {
+    /// Its name: where its rows and its checkpoint are kept.
+    const NAME: &'static str;
+    /// What tells its rows apart; written as text in the store.
+    type Key: ToString + Clone + Eq + Hash + Send + Sync + 'static;
+
+    /// The rows that the event changes.
+    fn keys(event: Recorded<'_, Self::Event>) -> Keys<Self::Key>;
+}
+
+/// The rows that an event changes.
+///
+/// ```
+/// use cqrs::Keys;
+///
+/// assert_eq!(Keys::from(Some("UA")), Keys::One("UA"));
+/// assert_eq!(Keys::from(None::<&str>), Keys::None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys<K> {
+    /// No row.
+    None,
+    /// One row.
+    One(K),
+    /// Several rows.
+    Many(Vec<K>),
+}
+
+impl<K> From<Option<K>> for Keys<K> {
+    fn from(key: Option<K>) -> Self {
+        key.map_or(Self::None, Self::One)
+    }
+}

@@ -1,0 +1,8 @@
+//! What the derives write, seen from a program that uses them.
+
+mod aggregate;
+mod command;
+mod event;
+#[cfg(feature = "schema")]
+mod schema;
+mod tags;

@@ -1,0 +1,7 @@
+use es_core::Aggregate;
+
+#[derive(Default, Aggregate)]
+#[aggregate(category = "bank-account")]
+struct Account;
+
+fn main() {}

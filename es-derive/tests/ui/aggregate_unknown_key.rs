@@ -1,0 +1,7 @@
+use es_core::Aggregate;
+
+#[derive(Default, Aggregate)]
+#[aggregate(categroy = "account", version = 2)]
+struct Account;
+
+fn main() {}

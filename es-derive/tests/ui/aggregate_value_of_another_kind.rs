@@ -1,0 +1,7 @@
+use es_core::Aggregate;
+
+#[derive(Default, Aggregate)]
+#[aggregate(category = account, id = "String", revision = 0)]
+struct Account;
+
+fn main() {}

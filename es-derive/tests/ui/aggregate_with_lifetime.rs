@@ -1,0 +1,8 @@
+use es_core::Aggregate;
+
+#[derive(Default, Aggregate)]
+struct Account<'a> {
+    owner: &'a str,
+}
+
+fn main() {}

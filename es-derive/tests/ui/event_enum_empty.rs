@@ -1,0 +1,7 @@
+use es_core::Event;
+
+#[derive(Event)]
+#[event(prefix = "account")]
+enum AccountEvent {}
+
+fn main() {}

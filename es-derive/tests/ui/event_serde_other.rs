@@ -1,0 +1,12 @@
+use es_core::Event;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize, Event)]
+#[event(prefix = "account")]
+enum AccountEvent {
+    Opened,
+    #[serde(other)]
+    Unknown,
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use es_core::Event;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize, Event)]
+#[event(prefix = "account")]
+enum AccountEvent<T> {
+    Opened { owner: T },
+}
+
+fn main() {}

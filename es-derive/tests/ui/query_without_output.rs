@@ -1,0 +1,8 @@
+use cqrs::Query;
+
+#[derive(Query)]
+struct BalanceOf {
+    account: String,
+}
+
+fn main() {}

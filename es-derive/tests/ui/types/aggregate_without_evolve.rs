@@ -1,0 +1,6 @@
+use es_core::Aggregate;
+
+#[derive(Default, Aggregate)]
+struct Account;
+
+fn main() {}

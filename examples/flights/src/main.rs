@@ -1,0 +1,182 @@
+//! Every flight that left New York City in 2013, as an event-sourced service:
+//! a flight is an aggregate, each line of the data becomes commands, and four
+//! read models follow beside the import.
+//!
+//! Kill it at any moment and start it again: it goes on where it was.
+
+mod data;
+mod flight;
+mod import;
+mod models;
+mod progress;
+mod report;
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Result, bail, ensure};
+use clap::{Parser, Subcommand};
+use flight::Flight;
+use futures_util::StreamExt;
+use gesta::{
+    Checkpoints, Commands, EventStore, EventStoreExt, Projector, Read, Settings, Views,
+    memory::{MemoryCheckpoints, MemoryStore, MemoryViews},
+    sqlite::SqliteStore,
+    stream_of,
+};
+use import::{import, now, seconds};
+use models::{ByAircraft, ByCarrier, ByOrigin, ByRouteAndHour};
+use progress::Line;
+use report::{Models, Summary};
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights.csv.gz");
+
+#[derive(Parser)]
+#[command(about = "Every flight that left New York City in 2013, as an event-sourced service")]
+struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// The data: a gzipped CSV file.
+    #[arg(long, global = true, default_value = DATA)]
+    data: PathBuf,
+    /// Where the events go: sqlite:PATH or memory:
+    #[arg(long, global = true, default_value = "sqlite:flights.db")]
+    store: String,
+    /// At most this many flights.
+    #[arg(long, global = true, default_value_t = u64::MAX)]
+    limit: u64,
+    /// Ends with one JSON object on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Imports what is missing, then shows the read models (the default).
+    Import,
+    /// Deletes the read models and builds them anew from history.
+    Rebuild,
+    /// Shows the history and the state of one flight, UA-1545-2013-01-01-EWR.
+    Flight {
+        /// Carrier, number, day and origin.
+        id: String,
+    },
+    /// Prints each event as it happens.
+    Tail,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    match args.store.split_once(':') {
+        Some(("sqlite", path)) => {
+            let store = SqliteStore::open(path).await?;
+            let service = Service { notes: Arc::new(store.clone()), views: store.clone(), store };
+            service.run(&args).await?;
+            service.store.close().await;
+        }
+        Some(("memory", _)) => {
+            let notes = Arc::new(MemoryCheckpoints::new());
+            let service = Service { notes, views: MemoryViews::new(), store: MemoryStore::new() };
+            service.run(&args).await?;
+        }
+        _ => bail!("--store takes sqlite:PATH or memory:, not {:?}", args.store),
+    }
+    Ok(())
+}
+
+struct Service<S, V> {
+    store: S,
+    views: V,
+    notes: Arc<dyn Checkpoints>,
+}
+
+impl<S: EventStore + Clone, V: Views> Service<S, V> {
+    async fn run(&self, args: &Args) -> Result<()> {
+        match args.what.as_ref().unwrap_or(&What::Import) {
+            What::Import => self.import(args).await,
+            What::Rebuild => {
+                let (seconds, _) = self.rebuild().await?;
+                self.show(args, 0.0, seconds).await
+            }
+            What::Flight { id } => self.flight(id).await,
+            What::Tail => self.tail().await,
+        }
+    }
+
+    fn projector(&self) -> Projector<V> {
+        Projector::new(self.store.clone(), self.views.clone())
+            .view::<ByCarrier>()
+            .view::<ByOrigin>()
+            .view::<ByAircraft>()
+            .view::<ByRouteAndHour>()
+    }
+
+    async fn import(&self, args: &Args) -> Result<()> {
+        let settings = Settings::<Flight>::new().cache(16_384);
+        let commands = Commands::builder(self.store.clone()).aggregate(settings)?.build();
+        let projector = self.projector();
+        let projecting = projector.start();
+        let started = now();
+        import(&commands, Arc::clone(&self.notes), &args.data, args.limit).await?;
+        let imported = seconds(started);
+        projecting.wait_for(self.store.head().await?).await?;
+        projecting.stop().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+
+        let followed = Models::read(&projector).await?;
+        let (rebuilt, anew) = self.rebuild().await?;
+        ensure!(followed == anew, "the rebuilt models differ from those that followed");
+        self.show(args, imported, rebuilt).await
+    }
+
+    async fn rebuild(&self) -> Result<(f64, Models)> {
+        let projector = self.projector();
+        let mut progress = projector.progress();
+        let head = self.store.head().await?.get();
+        let started = now();
+        let mut line = Line::new("rebuilding", "events", head, 0);
+        let mut rebuild = std::pin::pin!(projector.rebuild());
+        let done = loop {
+            tokio::select! {
+                done = &mut rebuild => break done?,
+                Ok(()) = progress.changed() => {
+                    let events = progress.borrow_and_update().events;
+                    line.tick(events / 64 * 64);
+                }
+            }
+        };
+        let rebuilt = seconds(started);
+        line.finish(done.events);
+        Ok((rebuilt, Models::read(&projector).await?))
+    }
+
+    async fn show(&self, args: &Args, imported: f64, rebuilt: f64) -> Result<()> {
+        let models = Models::read(&self.projector()).await?;
+        if args.json {
+            let summary = Summary::new(&models, imported, rebuilt);
+            println!("{}", serde_json::to_string(&summary)?);
+        } else {
+            report::print(&models);
+        }
+        Ok(())
+    }
+
+    async fn flight(&self, id: &str) -> Result<()> {
+        let stream = stream_of::<Flight>(&id.to_owned())?;
+        for event in self.store.events(Read::stream(&stream)).await? {
+            let payload = String::from_utf8_lossy(&event.payload).into_owned();
+            println!("{} {:<18} {payload}", event.version, event.event_type);
+        }
+        let flight = gesta::AggregateStoreExt::load::<Flight>(&self.store, &id.to_owned()).await?;
+        println!("{}", serde_json::to_string_pretty(&flight.state)?);
+        Ok(())
+    }
+
+    async fn tail(&self) -> Result<()> {
+        let mut events = self.store.tail(Read::category("flight")?.after(self.store.head().await?));
+        while let Some(event) = events.next().await {
+            let event = event?;
+            println!("{} {} {}", event.position, event.stream, event.event_type);
+        }
+        Ok(())
+    }
+}
