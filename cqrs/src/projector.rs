@@ -1,11 +1,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use es_core::{
-    EventStore, EventStoreExt, Name, Pages, Position, Read, RowId, Rows, Task, Tenant,
+    EventStore, EventStoreExt, Name, Pages, Position, Read, RowId, Rows, StoreError,
+    Task, Tenant,
     Views, World,
 };
-use futures_util::{FutureExt, StreamExt, future::join_all};
-use tokio::sync::{Mutex, watch};
+use futures_util::{FutureExt, StreamExt, future::join_all, stream::Fuse};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::{
     Projection, ProjectionError, View,
@@ -214,15 +215,18 @@ impl<V: Views> Projector<V> {
         until: Option<Position>,
         tries: &mut u32,
     ) -> Result<(), ProjectionError> {
-        let from = self.take_over(handlers).await?;
+        let (from, head) = self.take_over(handlers).await?;
         let types: Vec<_> = handlers.iter().flat_map(|handler| handler.types()).collect();
         let read = Read::all().every_tenant().types(types).after(from);
-        let mut pages = match until {
+        let pages = match until {
             Some(head) if from >= head => return Ok(()),
             Some(head) => self.inner.store.read(read.up_to(head)),
             None => self.inner.store.follow(read),
         };
-        while let Some(batch) = next_batch(&mut pages).await? {
+        let (ahead, mut batches) = mpsc::channel(1);
+        self.inner.world.detach(gather(pages.fuse(), head, ahead));
+        while let Some(batch) = batches.recv().await {
+            let batch = batch?;
             let views = &self.inner.views;
             let handled = handlers.iter_mut().map(|handler| handler.handle(views, &batch));
             join_all(handled).await.into_iter().collect::<Result<(), _>>()?;
@@ -239,7 +243,7 @@ impl<V: Views> Projector<V> {
     async fn take_over(
         &self,
         handlers: &mut [Box<dyn Handler<V>>],
-    ) -> Result<Position, ProjectionError> {
+    ) -> Result<(Position, Position), ProjectionError> {
         let head = self.inner.store.head().await?;
         let mut from = head;
         for handler in handlers.iter_mut() {
@@ -254,19 +258,45 @@ impl<V: Views> Projector<V> {
             progress.position = from;
             progress.head = head;
         });
-        Ok(from)
+        Ok((from, head))
     }
 }
 
-/// The next page, with as many more as are there already.
-async fn next_batch(pages: &mut Pages) -> Result<Option<PageBatch>, ProjectionError> {
+/// Reads one batch ahead of the one that is being handled.
+async fn gather(
+    mut pages: Fuse<Pages>,
+    head: Position,
+    ahead: mpsc::Sender<Result<PageBatch, StoreError>>,
+) {
+    loop {
+        let batch = tokio::select! {
+            batch = next_batch(&mut pages, head) => batch,
+            () = ahead.closed() => return,
+        };
+        let Some(batch) = batch.transpose() else { return };
+        if ahead.send(batch).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The next page, with more of them until the batch is full: those that must
+/// come before `head` is reached, and after it those that are there already.
+async fn next_batch(
+    pages: &mut Fuse<Pages>,
+    head: Position,
+) -> Result<Option<PageBatch>, StoreError> {
     let Some(page) = pages.next().await else { return Ok(None) };
     let mut batch = PageBatch::default();
     batch.add(page?);
     while batch.events.len() < BATCH {
-        match pages.next().now_or_never() {
-            Some(Some(page)) => batch.add(page?),
-            _ => break,
+        let page = match batch.through < head {
+            true => pages.next().await,
+            false => pages.next().now_or_never().flatten(),
+        };
+        match page {
+            Some(page) => batch.add(page?),
+            None => break,
         }
     }
     Ok(Some(batch))

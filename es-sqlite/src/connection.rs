@@ -1,7 +1,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use es_core::{StoreError, StoreErrorKind};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::{
     SqliteOptions, Synchronous,
@@ -39,6 +39,9 @@ fn open(options: &SqliteOptions, create: OpenFlags) -> Result<Connection, StoreE
     let connection = Connection::open_with_flags(&options.path, flags).map_err(store_error)?;
     connection.busy_timeout(options.busy_timeout).map_err(store_error)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Without this SQLite plans a statement anew whenever a bound value changes.
+    let stable_plans = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+    connection.set_db_config(stable_plans, true).map_err(store_error)?;
     let kibibytes = i64::try_from(options.cache_bytes / 1024).unwrap_or(i64::MAX);
     connection.pragma_update(None, "cache_size", -kibibytes).map_err(store_error)?;
     let mode: String = connection
