@@ -40,7 +40,8 @@ impl Bus {
             None => {
                 self.catalogue.claim::<A::Event>()?;
                 let entry = self.lanes.entry(TypeId::of::<A>());
-                let new = || Arc::new(Lanes::<A>::new(Settings::new())) as Arc<dyn Any + Send + Sync>;
+                let new =
+                    || Arc::new(Lanes::<A>::new(Settings::new())) as Arc<dyn Any + Send + Sync>;
                 Arc::clone(&entry.or_insert_with(new))
             }
         };

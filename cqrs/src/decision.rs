@@ -119,7 +119,8 @@ impl Commands {
                 }
             };
             if events.is_empty() {
-                let nothing = Sent { version: Default::default(), position: seen.through, repeated: false };
+                let nothing =
+                    Sent { version: Default::default(), position: seen.through, repeated: false };
                 return Ok(self.first_result(id).await?.unwrap_or(nothing));
             }
             let batch = self.batch(&decision, &events, id)?.unless(criteria.clone(), seen.through);
@@ -136,7 +137,11 @@ impl Commands {
         Err(SendError::Contended { attempts: ATTEMPTS })
     }
 
-    async fn look<S: Evolve>(&self, criteria: &Criteria, seen: &mut Seen<S>) -> Result<(), Failure> {
+    async fn look<S: Evolve>(
+        &self,
+        criteria: &Criteria,
+        seen: &mut Seen<S>,
+    ) -> Result<(), Failure> {
         let read = Read::matching(criteria.clone()).of(self.context.tenant.clone());
         let mut pages = self.bus.store.read(read.after(seen.through));
         while let Some(page) = pages.try_next().await? {

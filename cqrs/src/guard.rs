@@ -33,9 +33,7 @@ pub struct Guard {
 impl Guard {
     /// Lets pass what `check` lets pass; its error goes to the sender as
     /// [`SendError::Refused`](crate::SendError::Refused).
-    pub fn new(
-        check: impl Fn(&Dispatch) -> Result<(), BoxError> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(check: impl Fn(&Dispatch) -> Result<(), BoxError> + Send + Sync + 'static) -> Self {
         Self { check: Arc::new(check) }
     }
 }

@@ -84,7 +84,10 @@ impl<W: View> ViewHandler<W> {
         Ok(changed)
     }
 
-    fn fold(&mut self, batch: &PageBatch) -> Result<Vec<(usize, (Tenant, W::Key))>, ProjectionError> {
+    fn fold(
+        &mut self,
+        batch: &PageBatch,
+    ) -> Result<Vec<(usize, (Tenant, W::Key))>, ProjectionError> {
         let mut touched = Vec::new();
         for (at, (place, event)) in batch.decoded::<W::Event>()?.iter().enumerate() {
             let envelope = &batch.events[*place];
@@ -95,7 +98,9 @@ impl<W: View> ViewHandler<W> {
             match W::keys(Recorded { event, envelope }) {
                 Keys::None => {}
                 Keys::One(key) => touched.push((at, (tenant(), key))),
-                Keys::Many(keys) => touched.extend(keys.into_iter().map(|key| (at, (tenant(), key)))),
+                Keys::Many(keys) => {
+                    touched.extend(keys.into_iter().map(|key| (at, (tenant(), key))))
+                }
             }
         }
         Ok(touched)

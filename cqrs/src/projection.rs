@@ -72,7 +72,9 @@ pub enum ProjectionError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The log ends before the checkpoint: it was restored from an older copy.
-    #[error("{name} has come to position {checkpoint}, but the log ends at {head}: restore the log, or rebuild")]
+    #[error(
+        "{name} has come to position {checkpoint}, but the log ends at {head}: restore the log, or rebuild"
+    )]
     Ahead {
         /// The projection.
         name: String,

@@ -1,11 +1,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use es_core::{
-    EventStore, EventStoreExt, Name, Pages, Position, Read, RowId, Rows, StoreError,
-    Task, Tenant,
-    Views, World,
+    EventStore, EventStoreExt, Name, Pages, Position, Read, RowId, Rows, StoreError, Task, Tenant,
+    Views, World, limits,
 };
-use futures_util::{FutureExt, StreamExt, future::join_all, stream::Fuse};
+use futures_util::{
+    StreamExt,
+    future::{join_all, ready},
+    stream::Fuse,
+};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::{
@@ -16,6 +19,9 @@ use crate::{
 
 /// Most events that are handled in one transaction.
 const BATCH: usize = 16_384;
+/// How long a batch that began with a full page gathers more: under load larger
+/// batches rewrite fewer rows, and without load nobody waits.
+const GATHER: Duration = Duration::from_millis(200);
 /// Rows that [`Projector::all`] asks for at once.
 const ROWS: usize = 1_000;
 /// How often a failing store is asked again before the projector stops.
@@ -101,7 +107,8 @@ impl<V: Views> Projector<V> {
     }
 
     fn add(mut self, handler: Box<dyn Handler<V>>) -> Self {
-        let inner = Arc::get_mut(&mut self.inner).expect("projections are added before it is shared");
+        let inner =
+            Arc::get_mut(&mut self.inner).expect("projections are added before it is shared");
         inner.handlers.get_mut().push(handler);
         self
     }
@@ -130,7 +137,8 @@ impl<V: Views> Projector<V> {
     /// [`ProjectionError`]; starting again goes on where it stopped.
     pub async fn rebuild(&self) -> Result<Progress, ProjectionError> {
         {
-            let mut handlers = self.inner.handlers.try_lock().map_err(|_| ProjectionError::Running)?;
+            let mut handlers =
+                self.inner.handlers.try_lock().map_err(|_| ProjectionError::Running)?;
             for handler in handlers.iter_mut() {
                 handler.reset(&self.inner.views).await?;
             }
@@ -224,7 +232,7 @@ impl<V: Views> Projector<V> {
             None => self.inner.store.follow(read),
         };
         let (ahead, mut batches) = mpsc::channel(1);
-        self.inner.world.detach(gather(pages.fuse(), head, ahead));
+        self.inner.world.detach(gather(pages.fuse(), head, ahead, self.inner.world.clone()));
         while let Some(batch) = batches.recv().await {
             let batch = batch?;
             let views = &self.inner.views;
@@ -267,10 +275,11 @@ async fn gather(
     mut pages: Fuse<Pages>,
     head: Position,
     ahead: mpsc::Sender<Result<PageBatch, StoreError>>,
+    world: World,
 ) {
     loop {
         let batch = tokio::select! {
-            batch = next_batch(&mut pages, head) => batch,
+            batch = next_batch(&mut pages, head, &world) => batch,
             () = ahead.closed() => return,
         };
         let Some(batch) = batch.transpose() else { return };
@@ -281,22 +290,27 @@ async fn gather(
 }
 
 /// The next page, with more of them until the batch is full: those that must
-/// come before `head` is reached, and after it those that are there already.
+/// come before `head` is reached, and under load those of the next moment.
 async fn next_batch(
     pages: &mut Fuse<Pages>,
     head: Position,
+    world: &World,
 ) -> Result<Option<PageBatch>, StoreError> {
     let Some(page) = pages.next().await else { return Ok(None) };
     let mut batch = PageBatch::default();
+    let under_load = page.as_ref().is_ok_and(|page| page.events.len() >= limits::PAGE_EVENTS);
     batch.add(page?);
+    while batch.events.len() < BATCH && batch.through < head {
+        let Some(page) = pages.next().await else { return Ok(Some(batch)) };
+        batch.add(page?);
+    }
+    let mut moment = if under_load { world.sleep(GATHER) } else { Box::pin(ready(())) };
     while batch.events.len() < BATCH {
-        let page = match batch.through < head {
-            true => pages.next().await,
-            false => pages.next().now_or_never().flatten(),
-        };
-        match page {
-            Some(page) => batch.add(page?),
-            None => break,
+        tokio::select! {
+            biased;
+            Some(page) = pages.next() => batch.add(page?),
+            () = &mut moment => break,
+            else => break,
         }
     }
     Ok(Some(batch))

@@ -213,7 +213,8 @@ impl<A: Aggregate> Runner<A> {
                 continue;
             }
             let written = writes.next().copied().unwrap_or_default();
-            let sent = Sent { version: written.version, position: written.position, repeated: true };
+            let sent =
+                Sent { version: written.version, position: written.position, repeated: true };
             let _ = one.waiting.answer.send(Ok(sent));
         }
         Left { pending, base: None, failure: None }
@@ -247,7 +248,8 @@ impl<A: Aggregate> Runner<A> {
             AppendError::Store(error) => fail(std::mem::take(&mut pending), &error.into()),
             AppendError::Invalid(invalid) => fail(std::mem::take(&mut pending), &invalid.into()),
             other => {
-                let error = es_core::StoreError::new(es_core::StoreErrorKind::Other, other.to_string());
+                let error =
+                    es_core::StoreError::new(es_core::StoreErrorKind::Other, other.to_string());
                 fail(std::mem::take(&mut pending), &error.into());
             }
         }

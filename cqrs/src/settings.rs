@@ -5,10 +5,7 @@ use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 
 type Load<A> = Arc<
-    dyn for<'a> Fn(
-            &'a dyn EventStore,
-            &'a StreamId,
-        ) -> BoxFuture<'a, Result<Loaded<A>, LoadError>>
+    dyn for<'a> Fn(&'a dyn EventStore, &'a StreamId) -> BoxFuture<'a, Result<Loaded<A>, LoadError>>
         + Send
         + Sync,
 >;

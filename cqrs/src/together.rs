@@ -1,6 +1,5 @@
 use es_core::{
-    Aggregate, AppendError, Batch, Expected, Loaded, Metadata, NewEvent, StreamId, Write,
-    stream_of,
+    Aggregate, AppendError, Batch, Expected, Loaded, Metadata, NewEvent, StreamId, Write, stream_of,
 };
 use futures_util::future::BoxFuture;
 

@@ -167,7 +167,12 @@ impl Claim {
         Self::new(scope, key, holder, ClaimChange::Release)
     }
 
-    fn new(scope: &str, key: &str, holder: StreamId, change: ClaimChange) -> Result<Self, NameError> {
+    fn new(
+        scope: &str,
+        key: &str,
+        holder: StreamId,
+        change: ClaimChange,
+    ) -> Result<Self, NameError> {
         Ok(Self { scope: Name::new(scope)?, key: Name::new(key)?, holder, change })
     }
 
@@ -444,7 +449,10 @@ pub enum InvalidBatch {
     },
     /// More than [`limits::PAYLOAD_BYTES`]: store the bulk elsewhere, and its
     /// address in the event.
-    #[error("{event_type} has a payload of {bytes} bytes, at most {} are allowed", limits::PAYLOAD_BYTES)]
+    #[error(
+        "{event_type} has a payload of {bytes} bytes, at most {} are allowed",
+        limits::PAYLOAD_BYTES
+    )]
     PayloadTooLarge {
         /// The type.
         event_type: String,
@@ -452,7 +460,10 @@ pub enum InvalidBatch {
         bytes: usize,
     },
     /// More than [`limits::METADATA_BYTES`].
-    #[error("{event_type} has {bytes} bytes of metadata, at most {} are allowed", limits::METADATA_BYTES)]
+    #[error(
+        "{event_type} has {bytes} bytes of metadata, at most {} are allowed",
+        limits::METADATA_BYTES
+    )]
     MetadataTooLarge {
         /// The type.
         event_type: String,

@@ -33,7 +33,11 @@ pub struct Message {
 
 impl Message {
     /// A message without key and metadata.
-    pub fn new(id: impl Into<String>, content_type: ContentType, payload: impl Into<Bytes>) -> Self {
+    pub fn new(
+        id: impl Into<String>,
+        content_type: ContentType,
+        payload: impl Into<Bytes>,
+    ) -> Self {
         Self {
             id: id.into(),
             key: None,
@@ -103,7 +107,10 @@ pub trait Publisher: Send + Sync + 'static {
 /// ```
 pub trait Consumer: Send + Sync + 'static {
     /// Takes part in a group of consumers: each message goes to one of them.
-    fn consume(&self, subscription: Subscription) -> BoxStream<'static, Result<Delivery, StoreError>>;
+    fn consume(
+        &self,
+        subscription: Subscription,
+    ) -> BoxStream<'static, Result<Delivery, StoreError>>;
 }
 
 /// What to consume, and as a member of which group.

@@ -216,7 +216,9 @@ pub enum DecodeError {
         source: Source,
     },
     /// A newer program wrote it: deploy that program here too.
-    #[error("{event_type} was written with schema version {written}, this program knows up to {known}")]
+    #[error(
+        "{event_type} was written with schema version {written}, this program knows up to {known}"
+    )]
     Newer {
         /// The wire name of the type.
         event_type: String,

@@ -41,7 +41,10 @@ pub use armed::{bind, reach, unbind};
 
 #[cfg(feature = "failpoints")]
 mod armed {
-    use std::{collections::HashMap, sync::{Arc, LazyLock}};
+    use std::{
+        collections::HashMap,
+        sync::{Arc, LazyLock},
+    };
 
     use parking_lot::Mutex;
 

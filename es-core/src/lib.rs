@@ -94,9 +94,7 @@ pub use recorded::{DROPPED, NewEvent, RecordedEvent};
 pub use schema::{EventSchema, EventSchemas};
 pub use snapshot::{Snapshot, Snapshots};
 pub use snapshotting::{SnapshotCounts, SnapshotPolicy, Snapshotting};
-pub use store::{
-    Abilities, Appended, Durability, EventStore, EventStoreExt, Page, Pages, Written,
-};
+pub use store::{Abilities, Appended, Durability, EventStore, EventStoreExt, Page, Pages, Written};
 pub use stream::StreamId;
 pub use timer::{Timer, Timers};
 pub use upcast::{Upcast, UpcastError, Upcasters, Upcasting};

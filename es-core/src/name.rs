@@ -51,10 +51,7 @@ impl Name {
     ///
     /// If the text is no name; in a constant that is a compile error.
     pub const fn from_static(text: &'static str) -> Self {
-        assert!(
-            !text.is_empty() && text.len() <= limits::NAME_BYTES,
-            "a name has 1 to 255 bytes"
-        );
+        assert!(!text.is_empty() && text.len() <= limits::NAME_BYTES, "a name has 1 to 255 bytes");
         let mut at = 0;
         while at < text.len() {
             let byte = text.as_bytes()[at];

@@ -1,9 +1,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use crate::{
-    AppendId, ContentType, EventId, Metadata, Name, Position, StreamId, Tag, Version,
-};
+use crate::{AppendId, ContentType, EventId, Metadata, Name, Position, StreamId, Tag, Version};
 
 /// The type of an event that an upcaster dropped: it keeps its place, so that
 /// versions and checkpoints count it, and every fold passes over it.

@@ -11,8 +11,8 @@ use futures_util::TryStreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Aggregate, Codec, EventStore, LoadError, Loaded, Read, RecordedEvent, Snapshot,
-    Snapshots, StreamId, Version, World,
+    Aggregate, Codec, EventStore, LoadError, Loaded, Read, RecordedEvent, Snapshot, Snapshots,
+    StreamId, Version, World,
 };
 
 /// When to write a snapshot: asked after each load and append.
@@ -203,7 +203,11 @@ impl Snapshotting {
 
     /// The state of the snapshot, if it is sound and its last event is in the
     /// stream. A log that was restored from an older copy lacks that event.
-    async fn begin<A, S>(&self, store: &S, stream: &StreamId) -> Result<Option<Loaded<A>>, LoadError>
+    async fn begin<A, S>(
+        &self,
+        store: &S,
+        stream: &StreamId,
+    ) -> Result<Option<Loaded<A>>, LoadError>
     where
         A: Aggregate + DeserializeOwned,
         S: EventStore + ?Sized,

@@ -184,7 +184,10 @@ pub enum Durability {
 ///
 /// assert!(MemoryStore::new().require_durable(Durability::Fsync).is_err());
 /// ```
-#[allow(async_fn_in_trait, reason = "the futures are Send: the store is a type parameter only here")]
+#[allow(
+    async_fn_in_trait,
+    reason = "the futures are Send: the store is a type parameter only here"
+)]
 pub trait EventStoreExt: EventStore {
     /// Reads all events of the request into memory.
     fn events(
@@ -194,7 +197,12 @@ pub trait EventStoreExt: EventStore {
         let pages = self.read(read);
         async move {
             let all = Vec::new();
-            pages.try_fold(all, async |mut all, page| { all.extend(page.events); Ok(all) }).await
+            pages
+                .try_fold(all, async |mut all, page| {
+                    all.extend(page.events);
+                    Ok(all)
+                })
+                .await
         }
     }
 

@@ -7,11 +7,11 @@
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
+    de::IntoDeserializer,
     de::{
         DeserializeSeed, EnumAccess, VariantAccess, Visitor,
         value::{Error as ValueError, U32Deserializer},
     },
-    de::IntoDeserializer,
     ser::{
         SerializeMap, SerializeStruct, SerializeStructVariant, SerializeTuple,
         SerializeTupleVariant,

@@ -74,8 +74,10 @@ pub trait Views: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`StoreError`] if the store fails.
-    fn reset(&self, projection: &Name)
-    -> impl Future<Output = Result<Checkpoint, StoreError>> + Send;
+    fn reset(
+        &self,
+        projection: &Name,
+    ) -> impl Future<Output = Result<Checkpoint, StoreError>> + Send;
 }
 
 /// The key of a row: whose it is, and which.

@@ -12,11 +12,8 @@ use crate::{
     root,
 };
 
-const ATTR: Attr = Attr {
-    name: "command",
-    place: "a command",
-    keys: &["aggregate", "creates", "name", "crate"],
-};
+const ATTR: Attr =
+    Attr { name: "command", place: "a command", keys: &["aggregate", "creates", "name", "crate"] };
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
@@ -30,11 +27,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         errors.push(syn::Error::new(input.ident.span(), message));
     }
     let name = keys.text("name", &mut errors);
-    let name = errors.check(names::written_or_snake_case(
-        name,
-        &input.ident,
-        check_dotted,
-    ));
+    let name = errors.check(names::written_or_snake_case(name, &input.ident, check_dotted));
     let creates = keys.flag("creates", &mut errors);
     let chosen = keys.root(&mut errors);
     let id = id(fields, &input.ident, &mut errors);
@@ -92,9 +85,6 @@ fn id(fields: &Fields, command: &Ident, errors: &mut Errors) -> Option<TokenStre
 fn alone(attr: &Attribute) -> syn::Result<()> {
     match attr.meta {
         Meta::Path(_) => Ok(()),
-        _ => Err(syn::Error::new_spanned(
-            attr,
-            "`#[id]` takes nothing: write it alone",
-        )),
+        _ => Err(syn::Error::new_spanned(attr, "`#[id]` takes nothing: write it alone")),
     }
 }

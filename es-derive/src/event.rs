@@ -42,12 +42,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
 }
 
 fn entry(known: &EventType<'_>, root: &TokenStream) -> TokenStream {
-    let EventType {
-        name,
-        version,
-        aliases,
-        ..
-    } = known;
+    let EventType { name, version, aliases, .. } = known;
     quote!(#root::EventType::new(#name).version(#version).aliases(&[#(#aliases),*]))
 }
 
@@ -66,9 +61,7 @@ fn index(types: &[EventType<'_>]) -> TokenStream {
 /// Spares each event that is read the search through `TYPES` and aliases.
 fn index_of(types: &[EventType<'_>]) -> TokenStream {
     let indexes = 0..types.len();
-    let names = types
-        .iter()
-        .map(|known| known.names().collect::<Vec<&LitStr>>());
+    let names = types.iter().map(|known| known.names().collect::<Vec<&LitStr>>());
     let names = names.map(|names| quote!(#(#names)|*));
     quote! {
         fn index_of(name: &str) -> ::core::option::Option<usize> {

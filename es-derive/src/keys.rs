@@ -19,10 +19,7 @@ impl Attr {
         for attr in attrs.iter().filter(|attr| attr.path().is_ident(self.name)) {
             let parsed = attr.parse_nested_meta(|meta| {
                 match self.known(&meta) {
-                    Some(name) => keys.0.push(Key {
-                        name,
-                        value: value(&meta)?,
-                    }),
+                    Some(name) => keys.0.push(Key { name, value: value(&meta)? }),
                     None => {
                         errors.push(self.unknown(&meta));
                         value(&meta)?;
@@ -37,10 +34,7 @@ impl Attr {
 
     fn known(&self, meta: &ParseNestedMeta<'_>) -> Option<Ident> {
         let name = meta.path.get_ident()?;
-        self.keys
-            .iter()
-            .any(|key| name == key)
-            .then(|| name.clone())
+        self.keys.iter().any(|key| name == key).then(|| name.clone())
     }
 
     fn unknown(&self, meta: &ParseNestedMeta<'_>) -> syn::Error {
@@ -74,11 +68,7 @@ fn value(meta: &ParseNestedMeta<'_>) -> syn::Result<Value> {
         return Ok(Value::None);
     }
     let input = meta.value()?;
-    if input.peek(Lit) {
-        input.parse().map(Value::Lit)
-    } else {
-        input.parse().map(Value::Type)
-    }
+    if input.peek(Lit) { input.parse().map(Value::Lit) } else { input.parse().map(Value::Type) }
 }
 
 impl Keys {
@@ -97,26 +87,21 @@ impl Keys {
     }
 
     pub(crate) fn text(&self, name: &str, errors: &mut Errors) -> Option<LitStr> {
-        self.single(name, errors)
-            .and_then(|key| errors.check(key.text()))
+        self.single(name, errors).and_then(|key| errors.check(key.text()))
     }
 
     /// The texts of a key that may be written many times.
     pub(crate) fn texts(&self, name: &str, errors: &mut Errors) -> Vec<LitStr> {
-        self.named(name)
-            .filter_map(|key| errors.check(key.text()))
-            .collect()
+        self.named(name).filter_map(|key| errors.check(key.text())).collect()
     }
 
     /// A whole number from 1.
     pub(crate) fn number(&self, name: &str, errors: &mut Errors) -> Option<u32> {
-        self.single(name, errors)
-            .and_then(|key| errors.check(key.number()))
+        self.single(name, errors).and_then(|key| errors.check(key.number()))
     }
 
     pub(crate) fn ty(&self, name: &str, errors: &mut Errors) -> Option<Type> {
-        self.single(name, errors)
-            .and_then(|key| errors.check(key.ty()))
+        self.single(name, errors).and_then(|key| errors.check(key.ty()))
     }
 
     /// The value of `crate = "path"`.
@@ -154,9 +139,7 @@ impl Key {
         let number = number.base10_parse().ok().filter(|number| *number > 0);
         number.ok_or_else(|| {
             let (name, most) = (&self.name, u32::MAX);
-            self.error(format!(
-                "`{name}` counts from 1: write a whole number up to {most}"
-            ))
+            self.error(format!("`{name}` counts from 1: write a whole number up to {most}"))
         })
     }
 
@@ -169,9 +152,7 @@ impl Key {
 
     fn wants(&self, example: &str) -> syn::Error {
         let name = &self.name;
-        self.error(format!(
-            "`{name}` needs a value of another kind: write `{name} = {example}`"
-        ))
+        self.error(format!("`{name}` needs a value of another kind: write `{name} = {example}`"))
     }
 
     fn error(&self, message: String) -> syn::Error {

@@ -24,9 +24,7 @@ fn starts_word(letters: &[char], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|before| letters[before]) else {
         return false;
     };
-    let ends_acronym = letters
-        .get(at + 1)
-        .is_some_and(|after| after.is_lowercase());
+    let ends_acronym = letters.get(at + 1).is_some_and(|after| after.is_lowercase());
     letters[at].is_uppercase() && before != '_' && (!before.is_uppercase() || ends_acronym)
 }
 
@@ -90,15 +88,10 @@ fn check_bytes(name: &str, most: usize) -> Result<(), String> {
         return Err(format!("the name is empty: write 1 to {most} bytes"));
     }
     if name.len() > most {
-        return Err(format!(
-            "the name has {} bytes: write at most {most}",
-            name.len()
-        ));
+        return Err(format!("the name has {} bytes: write at most {most}", name.len()));
     }
     if name.contains(char::is_control) {
-        return Err(format!(
-            "{name:?} holds a control character: write the name without it"
-        ));
+        return Err(format!("{name:?} holds a control character: write the name without it"));
     }
     Ok(())
 }
@@ -156,17 +149,8 @@ mod tests {
         for good in ["a.b", "account.deposited", "account.v2.paid_in"] {
             assert_eq!(check_event(good), Ok(()));
         }
-        for bad in [
-            "",
-            "account",
-            "Account.deposited",
-            "a..b",
-            ".a",
-            "a.",
-            "a-b.c",
-            "$a.b",
-            "ä.b",
-        ] {
+        for bad in ["", "account", "Account.deposited", "a..b", ".a", "a.", "a-b.c", "$a.b", "ä.b"]
+        {
             assert!(check_event(bad).is_err(), "{bad}");
         }
     }

@@ -12,11 +12,7 @@ use crate::{
     root,
 };
 
-const ATTR: Attr = Attr {
-    name: "query",
-    place: "a query",
-    keys: &["output", "name", "crate"],
-};
+const ATTR: Attr = Attr { name: "query", place: "a query", keys: &["output", "name", "crate"] };
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
@@ -24,11 +20,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let keys = ATTR.read(&input.attrs, &mut errors);
     let output = keys.ty("output", &mut errors);
     let name = keys.text("name", &mut errors);
-    let name = errors.check(names::written_or_snake_case(
-        name,
-        &input.ident,
-        check_dotted,
-    ));
+    let name = errors.check(names::written_or_snake_case(name, &input.ident, check_dotted));
     let chosen = keys.root(&mut errors);
     if !keys.has("output") {
         let message = "a query says what answers it: write `#[query(output = SomeType)]` above it";

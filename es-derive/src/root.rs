@@ -41,10 +41,7 @@ fn dependency((package, library): Package) -> Option<TokenStream> {
 }
 
 fn missing(attribute: &str, packages: &[Package]) -> syn::Error {
-    let names: Vec<_> = packages
-        .iter()
-        .map(|(package, _)| format!("`{package}`"))
-        .collect();
+    let names: Vec<_> = packages.iter().map(|(package, _)| format!("`{package}`")).collect();
     let message = format!(
         "{} is not among the dependencies: add one to Cargo.toml, \
          or write `#[{attribute}(crate = \"path::to::it\")]`",
@@ -68,9 +65,6 @@ mod tests {
     #[test]
     fn a_chosen_path_wins() {
         let path = of_the_log(syn::parse_str("crate::log").ok(), "event");
-        assert_eq!(
-            path.map(|path| path.to_string()).ok().as_deref(),
-            Some("crate :: log")
-        );
+        assert_eq!(path.map(|path| path.to_string()).ok().as_deref(), Some("crate :: log"));
     }
 }

@@ -245,11 +245,7 @@ impl<'c> Log<'c> {
         if holder == *claim.holder() || passed_on {
             return Ok(());
         }
-        Err(AppendError::Claimed {
-            scope: claim.scope().clone(),
-            key: claim.key().clone(),
-            holder,
-        })
+        Err(AppendError::Claimed { scope: claim.scope().clone(), key: claim.key().clone(), holder })
     }
 
     fn holder(&mut self, claim: &Claim) -> Result<Option<StreamId>, StoreError> {
@@ -285,7 +281,8 @@ impl<'c> Log<'c> {
     }
 
     fn write(&mut self, writes: Vec<Write>, now: DateTime<Utc>) -> Result<Appended, AppendError> {
-        let mut appended = Appended { writes: Vec::with_capacity(writes.len()), ..Appended::default() };
+        let mut appended =
+            Appended { writes: Vec::with_capacity(writes.len()), ..Appended::default() };
         for write in writes {
             appended.writes.push(self.write_stream(write, now.timestamp_micros())?);
         }
@@ -328,7 +325,8 @@ impl<'c> Log<'c> {
         let fields = (!metadata.is_empty()).then(|| metadata.fields());
         let correlation = fields.and_then(|fields| fields.correlation_id.as_deref());
         let metadata = fields.map(serde_json::to_string).transpose().map_err(damaged)?;
-        let joined = (!tags.is_empty()).then(|| tags.iter().map(|t| t.as_str()).collect::<Vec<_>>().join("\n"));
+        let joined = (!tags.is_empty())
+            .then(|| tags.iter().map(|t| t.as_str()).collect::<Vec<_>>().join("\n"));
         let (id, append_id) = (id.uuid().into_bytes(), append_id.map(|id| id.uuid().into_bytes()));
         let row = params![
             at,
@@ -469,7 +467,8 @@ fn first_result(
     id: AppendId,
 ) -> Result<Option<Appended>, StoreError> {
     let Some((first, last)) = append_range(connection, tenant, id)? else { return Ok(None) };
-    let sql = format!("SELECT {COLUMNS} FROM events WHERE position BETWEEN ? AND ? ORDER BY position");
+    let sql =
+        format!("SELECT {COLUMNS} FROM events WHERE position BETWEEN ? AND ? ORDER BY position");
     let events = select(connection, names, &sql, params![first, last])?;
     let mut appended = Appended { repeated: true, ..Appended::default() };
     let mut stream = None;

@@ -45,8 +45,7 @@ pub(crate) fn compare_and_set(
     seen: Checkpoint,
     next: Checkpoint,
 ) -> Result<(), StoreError> {
-    const PUT: &str =
-        "INSERT OR REPLACE INTO checkpoints (name, epoch, position) VALUES (?, ?, ?)";
+    const PUT: &str = "INSERT OR REPLACE INTO checkpoints (name, epoch, position) VALUES (?, ?, ?)";
     let found = find(connection, name)?;
     if found != seen {
         let Checkpoint { epoch, position } = found;

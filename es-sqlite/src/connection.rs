@@ -79,10 +79,8 @@ fn check_length(path: &Path) -> Result<(), StoreError> {
         bytes => u64::from(bytes),
     };
     let pages = u64::from(u32::from_be_bytes([header[28], header[29], header[30], header[31]]));
-    let has_log = path.with_file_name(format!(
-        "{}-wal",
-        path.file_name().unwrap_or_default().to_string_lossy()
-    ));
+    let has_log = path
+        .with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
     let logged = has_log.metadata().is_ok_and(|log| log.len() > 0);
     if !logged && length < pages * page_bytes {
         return Err(damaged(format!(

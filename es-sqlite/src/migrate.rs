@@ -54,8 +54,7 @@ fn version(connection: &Connection) -> Result<usize, StoreError> {
     let application = number("application_id").map_err(store_error)?;
     let found = number("user_version").map_err(store_error)?;
     let tables = "SELECT count(*) FROM sqlite_schema";
-    let objects: i64 =
-        connection.query_row(tables, [], |row| row.get(0)).map_err(store_error)?;
+    let objects: i64 = connection.query_row(tables, [], |row| row.get(0)).map_err(store_error)?;
     if application == 0 && found == 0 && objects == 0 {
         return Ok(0);
     }

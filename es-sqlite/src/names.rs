@@ -73,7 +73,8 @@ impl NamesByNumber {
         if let Some(kind) = self.kinds.get(&id) {
             return Ok(kind.clone());
         }
-        const KIND: &str = "SELECT event_type, schema_version, content_type FROM kinds WHERE id = ?";
+        const KIND: &str =
+            "SELECT event_type, schema_version, content_type FROM kinds WHERE id = ?";
         let row = connection
             .prepare_cached(KIND)
             .and_then(|mut select| {
@@ -149,7 +150,10 @@ pub(crate) fn stream_number(
 }
 
 /// Finds the numbers of all kinds of one event type.
-pub(crate) fn kind_numbers(connection: &Connection, types: &[Name]) -> Result<Vec<i64>, StoreError> {
+pub(crate) fn kind_numbers(
+    connection: &Connection,
+    types: &[Name],
+) -> Result<Vec<i64>, StoreError> {
     let mut numbers = Vec::new();
     let mut select = connection
         .prepare_cached("SELECT id FROM kinds WHERE event_type = ?")
@@ -183,7 +187,8 @@ pub(crate) fn number_of(
             ("SELECT id FROM categories WHERE name = ?", "INSERT INTO categories (name) VALUES (?)")
         }
     };
-    let found = connection.prepare_cached(select)?.query_row([name], |row| row.get(0)).optional()?;
+    let found =
+        connection.prepare_cached(select)?.query_row([name], |row| row.get(0)).optional()?;
     match found {
         Some(number) => Ok(number),
         None => connection.prepare_cached(insert)?.insert([name]),

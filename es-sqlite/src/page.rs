@@ -63,7 +63,8 @@ impl Query {
             [] => None,
             types => Some(kind_numbers(connection, types)?),
         };
-        let unknown = tenant == Some(None) || category == Some(None) || kinds.as_deref() == Some(&[]);
+        let unknown =
+            tenant == Some(None) || category == Some(None) || kinds.as_deref() == Some(&[]);
         let source = if unknown { Source::Nothing } else { source(connection, &read)? };
         Ok(Self { source, kinds, tenant: tenant.flatten(), category: category.flatten(), read })
     }
@@ -325,4 +326,3 @@ impl Window {
         (Page { events, through: left.after }, left)
     }
 }
-

@@ -44,11 +44,7 @@ fn find(connection: &Connection, stream: &StreamId) -> Result<Option<Snapshot>, 
     Ok(Some(snapshot))
 }
 
-fn put(
-    connection: &Connection,
-    stream: &StreamId,
-    snapshot: &Snapshot,
-) -> Result<(), StoreError> {
+fn put(connection: &Connection, stream: &StreamId, snapshot: &Snapshot) -> Result<(), StoreError> {
     const PUT: &str = "INSERT INTO snapshots \
          (tenant, stream, version, fingerprint, content_type, state, checksum) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET version = ?3, \

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    SqliteOptions, error::closed, reading::Reading, readers::Readers, watcher::Watcher,
+    SqliteOptions, error::closed, readers::Readers, reading::Reading, watcher::Watcher,
     writer::Writer,
 };
 

@@ -44,10 +44,7 @@ type Step = Box<dyn FnOnce(&Connection) -> rusqlite::Result<()> + Send>;
 
 impl SqliteTx {
     /// Does this at the commit, if there is one.
-    pub fn run(
-        &mut self,
-        step: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
-    ) {
+    pub fn run(&mut self, step: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
         self.steps.push(Box::new(step));
     }
 }

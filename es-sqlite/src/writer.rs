@@ -2,11 +2,7 @@
 //! groups. While one group is in its fsync the next one gathers, and each caller
 //! gets its own answer.
 
-use std::{
-    mem,
-    ops::ControlFlow,
-    thread,
-};
+use std::{mem, ops::ControlFlow, thread};
 
 use es_core::{
     AppendError, Appended, Batch, Position, StoreError, StoreErrorKind, World, failpoint,

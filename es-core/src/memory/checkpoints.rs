@@ -49,6 +49,7 @@ pub(super) fn compare_and_set(
 
 fn fenced(name: &Name, found: Checkpoint) -> StoreError {
     let Checkpoint { epoch, position } = found;
-    let message = format!("{name} was moved to epoch {epoch}, position {position} by another owner");
+    let message =
+        format!("{name} was moved to epoch {epoch}, position {position} by another owner");
     StoreError::new(StoreErrorKind::Fenced, message)
 }

@@ -172,7 +172,13 @@ impl Log {
     }
 
     /// Up to `wanted` events after `after` and up to `up_to`.
-    pub(super) fn page(&self, read: &Read, after: Position, up_to: Position, wanted: usize) -> Page {
+    pub(super) fn page(
+        &self,
+        read: &Read,
+        after: Position,
+        up_to: Position,
+        wanted: usize,
+    ) -> Page {
         let ours = |event: &&RecordedEvent| {
             event.position > after && event.position <= up_to && read.accepts(event)
         };

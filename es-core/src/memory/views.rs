@@ -107,7 +107,8 @@ impl Views for MemoryViews {
 
 impl Model {
     fn find(&self, rows: Rows) -> Vec<Row> {
-        let row = |(id, value): (&RowId, &Bytes)| Row { id: id.clone(), value: Some(value.clone()) };
+        let row =
+            |(id, value): (&RowId, &Bytes)| Row { id: id.clone(), value: Some(value.clone()) };
         match rows {
             Rows::These(mut ids) => {
                 ids.sort_unstable();

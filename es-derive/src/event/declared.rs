@@ -12,21 +12,11 @@ use crate::{
     names::{check_dotted, check_event, check_stored, checked, snake_case},
 };
 
-const ENUM: Attr = Attr {
-    name: "event",
-    place: "an enum",
-    keys: &["prefix", "crate"],
-};
-const VARIANT: Attr = Attr {
-    name: "event",
-    place: "a variant",
-    keys: &["name", "version", "alias"],
-};
-const STRUCT: Attr = Attr {
-    name: "event",
-    place: "a struct",
-    keys: &["name", "version", "alias", "crate"],
-};
+const ENUM: Attr = Attr { name: "event", place: "an enum", keys: &["prefix", "crate"] };
+const VARIANT: Attr =
+    Attr { name: "event", place: "a variant", keys: &["name", "version", "alias"] };
+const STRUCT: Attr =
+    Attr { name: "event", place: "a struct", keys: &["name", "version", "alias", "crate"] };
 
 #[derive(Default)]
 pub(super) struct Declared<'a> {
@@ -82,10 +72,7 @@ fn read_struct<'a>(
         );
         errors.push(syn::Error::new(input.ident.span(), message));
     }
-    Declared {
-        types: vec![known],
-        root: keys.root(errors),
-    }
+    Declared { types: vec![known], root: keys.root(errors) }
 }
 
 fn read_enum<'a>(input: &'a DeriveInput, data: &'a DataEnum, errors: &mut Errors) -> Declared<'a> {
@@ -100,13 +87,7 @@ fn read_enum<'a>(input: &'a DeriveInput, data: &'a DataEnum, errors: &mut Errors
     let mut types = Vec::with_capacity(data.variants.len());
     for variant in &data.variants {
         let keys = VARIANT.read(&variant.attrs, errors);
-        let mut known = event_type(
-            &variant.ident,
-            &variant.attrs,
-            &variant.fields,
-            &keys,
-            errors,
-        );
+        let mut known = event_type(&variant.ident, &variant.attrs, &variant.fields, &keys, errors);
         match &prefix {
             _ if keys.has("name") => {}
             Some(prefix) => known.name = errors.check(default_name(prefix, variant)),
@@ -117,10 +98,7 @@ fn read_enum<'a>(input: &'a DeriveInput, data: &'a DataEnum, errors: &mut Errors
     if lacks_prefix && !keys.has("prefix") {
         errors.push(missing_prefix(&input.ident));
     }
-    Declared {
-        types,
-        root: keys.root(errors),
-    }
+    Declared { types, root: keys.root(errors) }
 }
 
 fn event_type<'a>(
@@ -134,19 +112,9 @@ fn event_type<'a>(
     let name = name.and_then(|name| errors.check(checked(name, check_event)));
     let aliases = keys.texts("alias", errors).into_iter();
     // An earlier program may have had other habits, so any stored name goes.
-    let aliases = aliases
-        .filter_map(|alias| errors.check(checked(alias, check_stored)))
-        .collect();
+    let aliases = aliases.filter_map(|alias| errors.check(checked(alias, check_stored))).collect();
     let version = keys.number("version", errors).unwrap_or(1);
-    EventType {
-        ident,
-        attrs,
-        fields,
-        path: quote!(Self::#ident),
-        name,
-        version,
-        aliases,
-    }
+    EventType { ident, attrs, fields, path: quote!(Self::#ident), name, version, aliases }
 }
 
 fn default_name(prefix: &LitStr, variant: &Variant) -> syn::Result<LitStr> {

@@ -17,9 +17,7 @@ pub(super) fn expand(
 ) -> TokenStream {
     let event = &input.ident;
     let schemars = quote!(#root::__private::schemars);
-    let idents: Vec<_> = (0..types.len())
-        .map(|at| format_ident!("__Payload{at}"))
-        .collect();
+    let idents: Vec<_> = (0..types.len()).map(|at| format_ident!("__Payload{at}")).collect();
     let payloads = types.iter().zip(&idents).map(|(known, ident)| {
         let serde = container_attrs(input, known);
         payload(known, ident, &serde, &schemars)
@@ -68,19 +66,12 @@ fn payload(
 
 fn field(field: &Field) -> TokenStream {
     let attrs = kept(&field.attrs, &["doc", "serde", "schemars"]);
-    let Field {
-        ident,
-        colon_token,
-        ty,
-        ..
-    } = field;
+    let Field { ident, colon_token, ty, .. } = field;
     quote!(#(#attrs)* #ident #colon_token #ty)
 }
 
 fn kept<'a>(attrs: &'a [Attribute], names: &'a [&str]) -> impl Iterator<Item = &'a Attribute> {
-    attrs
-        .iter()
-        .filter(|attr| names.iter().any(|name| attr.path().is_ident(name)))
+    attrs.iter().filter(|attr| names.iter().any(|name| attr.path().is_ident(name)))
 }
 
 /// What serde's attributes on the type mean for the fields of one payload.
@@ -90,9 +81,7 @@ fn container_attrs(input: &DeriveInput, known: &EventType<'_>) -> Vec<TokenStrea
         return of_variant(&container, &serde_attrs::read(known.attrs));
     }
     let event = &input.ident;
-    let on_struct = container
-        .iter()
-        .filter(|meta| !meta.path().is_ident("rename"));
+    let on_struct = container.iter().filter(|meta| !meta.path().is_ident("rename"));
     let on_struct = on_struct.map(|meta| match meta {
         // The payload's struct has no default of its own.
         Meta::Path(path) if path.is_ident("default") => {
@@ -105,12 +94,7 @@ fn container_attrs(input: &DeriveInput, known: &EventType<'_>) -> Vec<TokenStrea
 }
 
 fn of_variant(container: &[Meta], variant: &[Meta]) -> Vec<TokenStream> {
-    let find = |metas: &[Meta], name| {
-        metas
-            .iter()
-            .find(|meta| meta.path().is_ident(name))
-            .cloned()
-    };
+    let find = |metas: &[Meta], name| metas.iter().find(|meta| meta.path().is_ident(name)).cloned();
     let own = find(variant, "rename_all").map(|meta| meta.to_token_stream());
     let shared = || find(container, "rename_all_fields").map(as_rename_all);
     let strict = find(container, "deny_unknown_fields").map(|meta| meta.to_token_stream());

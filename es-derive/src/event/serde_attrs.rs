@@ -9,13 +9,7 @@ use syn::{Attribute, Data, DeriveInput, Meta, Token, punctuated::Punctuated};
 use crate::errors::Errors;
 
 const NAMED_INSIDE: [&str; 2] = ["tag", "content"];
-const CONVERTED: [&str; 5] = [
-    "from",
-    "try_from",
-    "into",
-    "variant_identifier",
-    "field_identifier",
-];
+const CONVERTED: [&str; 5] = ["from", "try_from", "into", "variant_identifier", "field_identifier"];
 const UNCOUNTED: [&str; 3] = ["skip", "skip_serializing", "skip_deserializing"];
 const UNTAGGED: &str = "leaves the variant out of what serde writes";
 
@@ -24,10 +18,7 @@ pub(super) fn read(attrs: &[Attribute]) -> Vec<Meta> {
     let parse = Punctuated::<Meta, Token![,]>::parse_terminated;
     let serde = attrs.iter().filter(|attr| attr.path().is_ident("serde"));
     // Serde itself reports what does not parse.
-    serde
-        .filter_map(|attr| attr.parse_args_with(parse).ok())
-        .flatten()
-        .collect()
+    serde.filter_map(|attr| attr.parse_args_with(parse).ok()).flatten().collect()
 }
 
 pub(super) fn refuse_other_forms(input: &DeriveInput, errors: &mut Errors) {
@@ -35,11 +26,7 @@ pub(super) fn refuse_other_forms(input: &DeriveInput, errors: &mut Errors) {
         errors.check(check_container(&meta, matches!(input.data, Data::Enum(_))));
     }
     if let Data::Enum(data) = &input.data {
-        for meta in data
-            .variants
-            .iter()
-            .flat_map(|variant| read(&variant.attrs))
-        {
+        for meta in data.variants.iter().flat_map(|variant| read(&variant.attrs)) {
             errors.check(check_variant(&meta));
         }
     }
@@ -47,19 +34,13 @@ pub(super) fn refuse_other_forms(input: &DeriveInput, errors: &mut Errors) {
 
 fn check_container(meta: &Meta, is_enum: bool) -> syn::Result<()> {
     if is_one_of(meta, &NAMED_INSIDE) {
-        return Err(refused(
-            meta,
-            "writes the name into the payload, but the log keeps it beside",
-        ));
+        return Err(refused(meta, "writes the name into the payload, but the log keeps it beside"));
     }
     if is_one_of(meta, &["untagged"]) {
         return Err(refused(meta, UNTAGGED));
     }
     if is_enum && is_one_of(meta, &CONVERTED) {
-        return Err(refused(
-            meta,
-            "writes something else than the enum and its variants",
-        ));
+        return Err(refused(meta, "writes something else than the enum and its variants"));
     }
     Ok(())
 }
@@ -69,10 +50,7 @@ fn check_variant(meta: &Meta) -> syn::Result<()> {
         return Err(refused(meta, "takes the variant out of the count"));
     }
     if is_one_of(meta, &["other"]) {
-        return Err(refused(
-            meta,
-            "catches every name, but the log hands over known types only",
-        ));
+        return Err(refused(meta, "catches every name, but the log hands over known types only"));
     }
     if is_one_of(meta, &["untagged"]) {
         return Err(refused(meta, UNTAGGED));
@@ -85,11 +63,7 @@ fn is_one_of(meta: &Meta, names: &[&str]) -> bool {
 }
 
 fn refused(meta: &Meta, why: &str) -> syn::Error {
-    let name = meta
-        .path()
-        .get_ident()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let name = meta.path().get_ident().map(ToString::to_string).unwrap_or_default();
     let message = format!(
         "`#[serde({name})]` {why}: remove it; an event is read by its name in the log and the \
          place of its variant"

@@ -16,11 +16,7 @@ use crate::{
     names::{check_tag_key, checked},
 };
 
-const ATTR: Attr = Attr {
-    name: "tag",
-    place: "a field",
-    keys: &["key"],
-};
+const ATTR: Attr = Attr { name: "tag", place: "a field", keys: &["key"] };
 
 /// A field whose value makes tags.
 pub(super) struct Tagged<'a> {
@@ -40,11 +36,7 @@ fn of_fields<'a>(known: &EventType<'a>, errors: &mut Errors) -> Vec<Tagged<'a>> 
         let attrs = on(&field.attrs, "tag");
         let keys: Vec<_> = attrs.filter_map(|attr| key(attr, field, errors)).collect();
         if !keys.is_empty() {
-            tagged.push(Tagged {
-                member,
-                ty: &field.ty,
-                keys,
-            });
+            tagged.push(Tagged { member, ty: &field.ty, keys });
         }
     }
     tagged
@@ -63,9 +55,7 @@ fn key(attr: &Attribute, field: &Field, errors: &mut Errors) -> Option<LitStr> {
             errors.push(syn::Error::new_spanned(attr, message));
             return None;
         }
-        _ => ATTR
-            .read(slice::from_ref(attr), errors)
-            .text("key", errors)?,
+        _ => ATTR.read(slice::from_ref(attr), errors).text("key", errors)?,
     };
     errors.check(checked(key, check_tag_key))
 }
@@ -74,10 +64,7 @@ fn text_without_key(attr: &Attribute) -> Option<String> {
     match &attr.meta {
         Meta::List(list) => list.parse_args::<LitStr>().ok().map(|text| text.value()),
         Meta::NameValue(meta) => match &meta.value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) => Some(text.value()),
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
         },
         Meta::Path(_) => None,
@@ -110,13 +97,8 @@ pub(super) fn expand(
     tagged: &[Vec<Tagged<'_>>],
     root: &TokenStream,
 ) -> Option<TokenStream> {
-    let tagged = types
-        .iter()
-        .zip(tagged)
-        .filter(|(_, fields)| !fields.is_empty());
-    let arms: Vec<_> = tagged
-        .map(|(known, fields)| arm(known, fields, root))
-        .collect();
+    let tagged = types.iter().zip(tagged).filter(|(_, fields)| !fields.is_empty());
+    let arms: Vec<_> = tagged.map(|(known, fields)| arm(known, fields, root)).collect();
     let others = (arms.len() < types.len()).then(|| quote!(_ => {}));
     (!arms.is_empty()).then(|| {
         quote! {

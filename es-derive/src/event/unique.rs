@@ -25,13 +25,7 @@ fn taken(name: &str, owner: &Ident, known: &EventType<'_>) -> String {
         return format!("`{owner}` already goes by \"{name}\": drop the alias");
     }
     let is_alias = known.aliases.iter().any(|alias| alias.value() == name);
-    let remedy = if is_alias {
-        "drop the alias"
-    } else {
-        "write another `#[event(name = \"…\")]`"
-    };
-    format!(
-        "\"{name}\" already belongs to `{owner}`: {remedy} above `{}`",
-        known.ident
-    )
+    let remedy =
+        if is_alias { "drop the alias" } else { "write another `#[event(name = \"…\")]`" };
+    format!("\"{name}\" already belongs to `{owner}`: {remedy} above `{}`", known.ident)
 }

@@ -65,10 +65,7 @@ fn types_of<A: Aggregate<Id = I, Error = E>, I, E>() -> &'static str {
 
 #[test]
 fn the_defaults_are_the_name_in_snake_case_a_string_and_infallible() {
-    assert_eq!(
-        types_of::<BankAccount, String, Infallible>(),
-        "bank_account"
-    );
+    assert_eq!(types_of::<BankAccount, String, Infallible>(), "bank_account");
 }
 
 #[test]
@@ -153,10 +150,7 @@ fn what_a_snapshot_depends_on_changes_the_fingerprint() {
         three_variants::FINGERPRINT,
     ];
     for (at, fingerprint) in fingerprints.iter().enumerate() {
-        assert!(
-            !fingerprints[..at].contains(fingerprint),
-            "number {at} is there twice"
-        );
+        assert!(!fingerprints[..at].contains(fingerprint), "number {at} is there twice");
     }
 }
 

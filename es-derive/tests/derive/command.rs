@@ -74,28 +74,16 @@ fn a_command_creates_only_if_it_says_so() {
 
 #[test]
 fn the_id_is_the_marked_field() {
-    assert_eq!(
-        Open {
-            account: "ada".into()
-        }
-        .id(),
-        "ada"
-    );
+    assert_eq!(Open { account: "ada".into() }.id(), "ada");
     let door = OpenDoor(true, 7);
     assert_eq!((*door.id(), door.0), (7, true));
-    let note = Note {
-        text: 1_u8,
-        r#type: "ada".into(),
-    };
+    let note = Note { text: 1_u8, r#type: "ada".into() };
     assert_eq!((note.id().as_str(), note.text), ("ada", 1));
 }
 
 #[test]
 fn a_query_has_its_output_and_a_name() {
-    assert_eq!(
-        outputs::<BalanceOf, Result<Option<u64>, String>>(),
-        "balance_of"
-    );
+    assert_eq!(outputs::<BalanceOf, Result<Option<u64>, String>>(), "balance_of");
     assert_eq!(outputs::<Search, Vec<String>>(), "accounts.search");
     let Search::Newest = Search::Newest;
 }

@@ -47,9 +47,7 @@ enum Elsewhere {
 
 fn examples() -> [AccountEvent; 5] {
     [
-        AccountEvent::Opened {
-            owner: "ada".into(),
-        },
+        AccountEvent::Opened { owner: "ada".into() },
         AccountEvent::Deposited { amount: 5 },
         AccountEvent::Frozen(1, "why".into()),
         AccountEvent::Renamed("bob".into()),
@@ -77,27 +75,19 @@ fn names_are_the_prefix_and_the_variant_unless_written() {
 
 #[test]
 fn the_version_is_1_unless_written() {
-    let versions: Vec<_> = AccountEvent::TYPES
-        .iter()
-        .map(|known| known.version)
-        .collect();
+    let versions: Vec<_> = AccountEvent::TYPES.iter().map(|known| known.version).collect();
     assert_eq!(versions, [1, 2, 1, 1, 1]);
 }
 
 #[test]
 fn aliases_stand_in_their_order() {
     assert_eq!(AccountEvent::TYPES[0].aliases, &[] as &[&str]);
-    assert_eq!(
-        AccountEvent::TYPES[1].aliases,
-        ["account.paid_in", "AccountCredited"]
-    );
+    assert_eq!(AccountEvent::TYPES[1].aliases, ["account.paid_in", "AccountCredited"]);
 }
 
 #[test]
 fn a_struct_is_one_type() {
-    let rung = EventType::new("bell.rung")
-        .version(3)
-        .aliases(&["bell.rang"]);
+    let rung = EventType::new("bell.rung").version(3).aliases(&["bell.rang"]);
     assert_eq!(Rung::TYPES, [rung]);
     assert_eq!(Rung { times: 1 }.index(), 0);
     assert_eq!(Rung::index_of("bell.rang"), Some(0));
@@ -134,9 +124,5 @@ fn every_name_and_alias_leads_to_its_type_and_nothing_else_does() {
 
 #[test]
 fn an_event_without_tag_fields_has_no_tags() {
-    assert!(
-        examples()
-            .iter()
-            .all(|event| event.tags() == Ok(Vec::new()))
-    );
+    assert!(examples().iter().all(|event| event.tags() == Ok(Vec::new())));
 }

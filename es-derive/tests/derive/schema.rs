@@ -37,10 +37,7 @@ struct Rung {
 }
 
 fn schemas<E: EventSchemas>() -> Vec<Value> {
-    E::schemas()
-        .into_iter()
-        .map(|known| known.schema.to_value())
-        .collect()
+    E::schemas().into_iter().map(|known| known.schema.to_value()).collect()
 }
 
 #[test]
@@ -57,10 +54,7 @@ fn each_type_has_a_schema_under_its_name_in_order() {
 fn fields_have_the_names_that_serde_writes_and_their_comments() {
     let opened = &schemas::<AccountEvent>()[0];
     assert_eq!(opened["description"], "Somebody came in.");
-    assert_eq!(
-        opened["properties"]["fullName"]["description"],
-        "Who it is."
-    );
+    assert_eq!(opened["properties"]["fullName"]["description"], "Who it is.");
     assert_eq!(opened["required"], json!(["fullName"]));
     assert_eq!(opened["additionalProperties"], false);
     assert_eq!(schemas::<AccountEvent>()[1]["required"], json!(["AMOUNT"]));

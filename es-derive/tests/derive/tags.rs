@@ -18,11 +18,7 @@ enum CourseEvent {
         #[tag]
         r#type: Vec<Option<char>>,
     },
-    Moved(
-        #[tag(key = "from")] u8,
-        u8,
-        #[tag(key = "to")] std::option::Option<u8>,
-    ),
+    Moved(#[tag(key = "from")] u8, u8, #[tag(key = "to")] std::option::Option<u8>),
     Closed,
 }
 
@@ -37,10 +33,7 @@ fn tags(event: &impl Event) -> Vec<String> {
 
 #[test]
 fn a_tag_is_the_name_of_the_field_and_its_value() {
-    let event = CourseEvent::Announced {
-        course: "rust".into(),
-        title: "Rust".into(),
-    };
+    let event = CourseEvent::Announced { course: "rust".into(), title: "Rust".into() };
     assert_eq!(tags(&event), ["course:rust"]);
 }
 
@@ -51,16 +44,9 @@ fn an_option_gives_a_tag_if_it_is_some_and_a_vec_one_for_each_item() {
         student: Some("ada".into()),
         r#type: vec![Some('a'), None, Some('b')],
     };
-    assert_eq!(
-        tags(&full),
-        ["course:7", "room:7", "person:ada", "type:a", "type:b"]
-    );
+    assert_eq!(tags(&full), ["course:7", "room:7", "person:ada", "type:a", "type:b"]);
 
-    let bare = CourseEvent::Enrolled {
-        course: 7,
-        student: None,
-        r#type: vec![],
-    };
+    let bare = CourseEvent::Enrolled { course: 7, student: None, r#type: vec![] };
     assert_eq!(tags(&bare), ["course:7", "room:7"]);
 }
 

@@ -8,9 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use futures_util::{StreamExt, stream};
-use gesta::{
-    AppendId, Checkpoints, Command, Commands, Decide, Name, Position, SendError, Sent,
-};
+use gesta::{AppendId, Checkpoints, Command, Commands, Decide, Name, Position, SendError, Sent};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -45,9 +43,8 @@ pub async fn import(
     let flights = stream::unfold(read(path, done, limit), |mut flights| async move {
         flights.recv().await.map(|flight| (flight, flights))
     });
-    let imported = flights
-        .map(|flight| async move { send_all(commands, flight?).await })
-        .buffered(AT_ONCE);
+    let imported =
+        flights.map(|flight| async move { send_all(commands, flight?).await }).buffered(AT_ONCE);
     let mut imported = std::pin::pin!(imported);
     let mut count = done;
     while let Some(outcome) = imported.next().await {

@@ -28,6 +28,10 @@ use models::{ByAircraft, ByCarrier, ByOrigin, ByRouteAndHour};
 use progress::Line;
 use report::{Models, Summary};
 
+/// Events are made on one thread and freed on another, which glibc is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights.csv.gz");
 
 #[derive(Parser)]
@@ -66,7 +70,12 @@ enum What {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let args = Args::parse();
+    // A task of its own runs beside the bus on the same workers, where the main
+    // thread would have to be woken for each answer.
+    tokio::spawn(run(Args::parse())).await?
+}
+
+async fn run(args: Args) -> Result<()> {
     match args.store.split_once(':') {
         Some(("sqlite", path)) => {
             let store = SqliteStore::open(path).await?;

@@ -124,7 +124,8 @@ fn table(title: &str, rows: &[(String, Tally)]) {
         "\n{title:<18} {:>8} {:>8} {:>9} {:>9} {:>11} {:>11}",
         "flights", "landed", "cancelled", "diverted", "late at dep", "late at arr"
     );
-    let minutes = |mean: Option<f64>| mean.map_or(String::from("-"), |mean| format!("{mean:.1} min"));
+    let minutes =
+        |mean: Option<f64>| mean.map_or(String::from("-"), |mean| format!("{mean:.1} min"));
     for (key, tally) in rows {
         println!(
             "{key:<18} {:>8} {:>8} {:>9} {:>9} {:>11} {:>11}",

@@ -1,0 +1,1 @@
+//! See the programs beside this folder.
