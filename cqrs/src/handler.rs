@@ -39,6 +39,9 @@ struct Remembered<W> {
     changed: bool,
 }
 
+/// The place of an event among the decoded ones, and a row that it changes.
+type Touch<W> = (usize, (Tenant, <W as View>::Key));
+
 impl<W: View> ViewHandler<W> {
     pub(crate) fn new() -> Self {
         let name = Name::from_static(W::NAME);
@@ -49,7 +52,7 @@ impl<W: View> ViewHandler<W> {
     async fn load<V: Views>(
         &mut self,
         views: &V,
-        touched: &[(usize, (Tenant, W::Key))],
+        touched: &[Touch<W>],
     ) -> Result<(), ProjectionError> {
         let mut missing: HashMap<RowId, (Tenant, W::Key)> = HashMap::new();
         for (_, key) in touched.iter().filter(|(_, key)| !self.rows.contains_key(key)) {
@@ -127,7 +130,7 @@ impl<W: View, V: Views> Handler<V> for ViewHandler<W> {
         if batch.through <= self.checkpoint.position {
             return Ok(());
         }
-        let touched = self.fold(batch)?;
+        let touched = self.touched(batch)?;
         self.load(views, &touched).await?;
         let events = batch.decoded::<W::Event>()?;
         for (at, key) in &touched {

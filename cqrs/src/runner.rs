@@ -96,10 +96,10 @@ impl<A: Aggregate> Runner<A> {
     async fn attempt(&self, pending: Vec<Waiting<A>>, mut base: Base<A>) -> Left<A> {
         let from = base.loaded.version;
         let decided = decide(pending, &mut base);
-        let (batch, decided) = match self.batch(decided, from) {
-            Ok(parts) => parts,
-            Err((pending, failure)) => {
-                fail(pending, &failure);
+        let batch = match self.batch(&decided, from) {
+            Ok(batch) => batch,
+            Err(failure) => {
+                fail(waiting(decided), &failure);
                 return Left { pending: Vec::new(), base: None, failure: None };
             }
         };
@@ -115,30 +115,20 @@ impl<A: Aggregate> Runner<A> {
 
     /// Each command with events is a write of its own, with its own id, so that
     /// each can be repeated by itself; the batch is all of them or none.
-    fn batch(
-        &self,
-        decided: Vec<Decided<A>>,
-        mut from: Version,
-    ) -> Result<(Batch, Vec<Decided<A>>), (Vec<Waiting<A>>, Failure)> {
+    fn batch(&self, decided: &[Decided<A>], mut from: Version) -> Result<Batch, Failure> {
         let mut batch = Batch::new([]);
-        let mut parts = || -> Result<(), Failure> {
-            for one in &decided {
-                let Ok(events) = &one.outcome else { continue };
-                if events.is_empty() {
-                    continue;
-                }
-                let write = Write::new(self.stream.clone()).append_id(one.waiting.id);
-                let events = self.encode(events, &one.waiting)?;
-                batch.writes.push(write.expect(Expected::Exact(from)).events(events));
-                batch.claims.extend(one.waiting.ask.claims(&self.stream)?);
-                from = one.version;
+        for one in decided {
+            let events = one.outcome.as_deref().unwrap_or_default();
+            if events.is_empty() {
+                continue;
             }
-            Ok(())
-        };
-        match parts() {
-            Ok(()) => Ok((batch, decided)),
-            Err(failure) => Err((waiting(decided), failure)),
+            let write = Write::new(self.stream.clone()).append_id(one.waiting.id);
+            let events = self.encode(events, &one.waiting)?;
+            batch.writes.push(write.expect(Expected::Exact(from)).events(events));
+            batch.claims.extend(one.waiting.ask.claims(&self.stream)?);
+            from = one.version;
         }
+        Ok(batch)
     }
 
     fn encode(&self, events: &[A::Event], waiting: &Waiting<A>) -> Result<Vec<NewEvent>, Failure> {

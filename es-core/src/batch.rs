@@ -324,7 +324,21 @@ impl Batch {
         if streams.chain(holders).any(|stream| stream.tenant() != tenant) {
             return Err(InvalidBatch::SeveralTenants);
         }
+        self.check_runs()?;
         self.check_events()
+    }
+
+    /// The positions of an append have no gap of another append between them.
+    fn check_runs(&self) -> Result<(), InvalidBatch> {
+        let ids = || self.writes.iter().map(|write| write.append_id);
+        for (at, id) in ids().enumerate().skip(1) {
+            let before = || ids().take(at);
+            if id.is_some() && before().next_back() != Some(id) && before().any(|one| one == id) {
+                let message = "writes that share an append id must stand side by side";
+                return Err(InvalidBatch::Malformed(message));
+            }
+        }
+        Ok(())
     }
 
     fn check_events(&self) -> Result<(), InvalidBatch> {

@@ -155,6 +155,9 @@ impl Read {
     /// Reads this tenant's events.
     #[must_use]
     pub fn of(mut self, tenant: Tenant) -> Self {
+        if let Scope::Stream(stream) = self.scope {
+            self.scope = Scope::Stream(stream.of(tenant.clone()));
+        }
         self.tenant = Some(tenant);
         self
     }

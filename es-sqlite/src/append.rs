@@ -2,85 +2,24 @@
 //! decided before the first row is written, so a refused batch leaves no trace
 //! and the batches around it go on.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 use es_core::{
-    AppendError, AppendId, Appended, Batch, Claim, ClaimChange, Conflict, Expected, NewEvent,
-    Position, RecordedEvent, StoreError, StreamId, Tenant, Unless, Version, Write, Written, limits,
+    AppendError, AppendId, Appended, Batch, Claim, ClaimChange, NewEvent, Position, RecordedEvent,
+    StoreError, Tenant, Version, Write, Written,
 };
-use rusqlite::{Connection, OptionalExtension, Statement, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     error::{damaged, store_error},
-    names::{Cache, Kind, NamesByNumber, Table, kind_number_of, number_of},
-    row::{COLUMNS, Rows, integer, tags, unsigned},
+    log::{Head, Log},
+    names::{Kind, NamesByNumber},
+    row::{COLUMNS, Rows},
 };
 
 /// Positions to a block of the coarse index.
 pub(crate) const BLOCK: u64 = 512;
 
-/// The log as its one writer sees it.
-#[derive(Debug)]
-pub(crate) struct Log<'c> {
-    connection: &'c Connection,
-    insert_event: Statement<'c>,
-    insert_append: Statement<'c>,
-    names: NamesByNumber,
-    tenants: Cache<Tenant, i64>,
-    kinds: Cache<Kind, i64>,
-    streams: Cache<StreamId, Head>,
-    blocks: HashSet<(i64, i64, i64)>,
-    block: u64,
-    head: Position,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    number: i64,
-    tenant: i64,
-    category: i64,
-    version: Version,
-}
-
-const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, kind, recorded_at, id, \
-     append_id, correlation, tags, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const INSERT_APPEND: &str =
-    "INSERT INTO appends (tenant, id, first, last) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
-
-impl<'c> Log<'c> {
-    pub(crate) fn new(connection: &'c Connection) -> Result<Self, StoreError> {
-        let mut log = Self {
-            connection,
-            insert_event: connection.prepare(INSERT_EVENT).map_err(store_error)?,
-            insert_append: connection.prepare(INSERT_APPEND).map_err(store_error)?,
-            names: NamesByNumber::default(),
-            tenants: Cache::default(),
-            kinds: Cache::default(),
-            streams: Cache::default(),
-            blocks: HashSet::new(),
-            block: 0,
-            head: Position::START,
-        };
-        log.forget()?;
-        Ok(log)
-    }
-
-    /// Forgets what is remembered of the file: another process has written, or
-    /// a transaction was rolled back.
-    pub(crate) fn forget(&mut self) -> Result<(), StoreError> {
-        self.tenants.clear();
-        self.kinds.clear();
-        self.streams.clear();
-        self.blocks.clear();
-        self.head = head(self.connection)?;
-        Ok(())
-    }
-
-    pub(crate) fn head(&self) -> Position {
-        self.head
-    }
-
+impl Log<'_> {
     pub(crate) fn append(
         &mut self,
         batch: Batch,
@@ -144,124 +83,6 @@ impl<'c> Log<'c> {
             all if all == ids.len() => Ok(Some(join(known))),
             _ => Err(AppendError::Repeated { known }),
         }
-    }
-
-    fn check(&mut self, batch: &Batch) -> Result<(), AppendError> {
-        for (at, write) in batch.writes.iter().enumerate() {
-            if write.expected != Expected::Any {
-                self.check_expected(write, &batch.writes[..at])?;
-            }
-        }
-        for unless in &batch.unless {
-            self.check_unless(batch, unless)?;
-        }
-        for claim in &batch.claims {
-            self.check_claim(claim, &batch.claims)?;
-        }
-        Ok(())
-    }
-
-    fn check_expected(&mut self, write: &Write, earlier: &[Write]) -> Result<(), AppendError> {
-        let same = earlier.iter().filter(|earlier| earlier.stream == write.stream);
-        let added = same.map(|earlier| earlier.events.len()).sum();
-        let head = self.stream(&write.stream)?;
-        let actual = head.map_or(Version::NONE, |head| head.version);
-        if write.expected.allows(actual.plus(added)) {
-            return Ok(());
-        }
-        let seen = match write.expected {
-            Expected::Exact(version) => version,
-            _ => Version::NONE,
-        };
-        let unseen = match head {
-            Some(head) if seen < actual => self.after_version(head, seen)?,
-            _ => Vec::new(),
-        };
-        let stream = write.stream.clone();
-        Err(AppendError::Conflict(Box::new(Conflict { stream, actual, unseen })))
-    }
-
-    fn after_version(
-        &mut self,
-        head: Head,
-        seen: Version,
-    ) -> Result<Vec<RecordedEvent>, StoreError> {
-        if head.version.get() - seen.get() > limits::CONFLICT_EVENTS as u64 {
-            return Ok(Vec::new());
-        }
-        let sql = format!(
-            "SELECT {COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version"
-        );
-        let key = params![head.number, signed(seen.get())?];
-        select(self.connection, &mut self.names, &sql, key)
-    }
-
-    fn check_unless(&mut self, batch: &Batch, unless: &Unless) -> Result<(), AppendError> {
-        let Some(tenant) = batch.tenant() else { return Ok(()) };
-        let tenant = self.tenant(tenant)?;
-        let mut first = None;
-        for one in unless.criteria.alternatives() {
-            let found = match one.tags.first() {
-                Some(tag) => self.first_match(unless, tenant, TAGGED, Some(tag.as_str()))?,
-                None => self.first_match(unless, tenant, UNTAGGED, None)?,
-            };
-            first = [first, found].into_iter().flatten().min();
-        }
-        first.map_or(Ok(()), |position| Err(AppendError::Overtaken { position }))
-    }
-
-    /// The first event that meets the criteria, among those that the query lists
-    /// as position, stream, kind and tags.
-    fn first_match(
-        &mut self,
-        unless: &Unless,
-        tenant: i64,
-        sql: &str,
-        tag: Option<&str>,
-    ) -> Result<Option<Position>, StoreError> {
-        let after = signed(unless.after.get())?;
-        let mut select = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let mut rows = select.query(params![after, tenant, tag]).map_err(store_error)?;
-        while let Some(row) = rows.next().map_err(store_error)? {
-            let stream = self.names.stream(self.connection, integer(row, 1)?)?;
-            let kind = self.names.kind(self.connection, integer(row, 2)?)?;
-            if stream.tenant == tenant && unless.criteria.accept(&kind.event_type, &tags(row, 3)?) {
-                return Ok(Some(Position::new(unsigned(row, 0)?)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn check_claim(&mut self, claim: &Claim, all: &[Claim]) -> Result<(), AppendError> {
-        if claim.change() == ClaimChange::Release {
-            return Ok(());
-        }
-        let Some(holder) = self.holder(claim)? else { return Ok(()) };
-        let passed_on = all.iter().any(|other| {
-            other.change() == ClaimChange::Release
-                && (other.scope(), other.key()) == (claim.scope(), claim.key())
-                && *other.holder() == holder
-        });
-        if holder == *claim.holder() || passed_on {
-            return Ok(());
-        }
-        Err(AppendError::Claimed { scope: claim.scope().clone(), key: claim.key().clone(), holder })
-    }
-
-    fn holder(&mut self, claim: &Claim) -> Result<Option<StreamId>, StoreError> {
-        const HOLDER: &str = "SELECT holder FROM claims WHERE tenant = ? AND scope = ? AND key = ?";
-        let tenant = self.tenant(claim.holder().tenant())?;
-        let key = params![tenant, claim.scope().as_str(), claim.key().as_str()];
-        let found: Option<String> = self
-            .connection
-            .prepare_cached(HOLDER)
-            .and_then(|mut select| select.query_row(key, |row| row.get(0)).optional())
-            .map_err(store_error)?;
-        let holder = |name: String| {
-            let stream = StreamId::parse(&name).map_err(|e| damaged(e));
-            stream.map(|stream| stream.of(claim.holder().tenant().clone()))
-        };
-        found.map(holder).transpose()
     }
 
     fn change_claim(&mut self, claim: &Claim) -> Result<(), StoreError> {
@@ -372,67 +193,7 @@ impl<'c> Log<'c> {
         insert.execute(params![tenant, tag, position]).map(|_| ()).map_err(store_error)
     }
 
-    fn stream(&mut self, stream: &StreamId) -> Result<Option<Head>, StoreError> {
-        const STREAM: &str = "SELECT id, category, \
-             (SELECT max(version) FROM events WHERE stream = streams.id) \
-             FROM streams WHERE tenant = ? AND name = ?";
-        if let Some(head) = self.streams.get(stream) {
-            return Ok(Some(*head));
-        }
-        let tenant = self.tenant(stream.tenant())?;
-        let found = self.connection.prepare_cached(STREAM).and_then(|mut select| {
-            let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            select.query_row(params![tenant, stream.name()], columns).optional()
-        });
-        let Some((number, category, version)) = found.map_err(store_error)? else {
-            return Ok(None);
-        };
-        let version: Option<i64> = version;
-        let version = u64::try_from(version.unwrap_or(0)).map_err(damaged)?;
-        let head = Head { number, tenant, category, version: Version::new(version) };
-        self.streams.put(stream.clone(), head);
-        Ok(Some(head))
-    }
-
-    fn stream_or_new(&mut self, stream: &StreamId) -> Result<Head, StoreError> {
-        const NEW: &str = "INSERT INTO streams (tenant, category, name) VALUES (?, ?, ?)";
-        if let Some(head) = self.stream(stream)? {
-            return Ok(head);
-        }
-        let tenant = self.tenant(stream.tenant())?;
-        let category = number_of(self.connection, Table::Categories, stream.category());
-        let category = category.map_err(store_error)?;
-        let row = params![tenant, category, stream.name()];
-        let number = self.connection.prepare_cached(NEW).and_then(|mut new| new.insert(row));
-        let number = number.map_err(store_error)?;
-        Ok(Head { number, tenant, category, version: Version::NONE })
-    }
-
-    fn tenant(&mut self, tenant: &Tenant) -> Result<i64, StoreError> {
-        if let Some(number) = self.tenants.get(tenant) {
-            return Ok(*number);
-        }
-        let number = number_of(self.connection, Table::Tenants, tenant.as_str());
-        let number = number.map_err(store_error)?;
-        self.tenants.put(tenant.clone(), number);
-        Ok(number)
-    }
-
-    fn kind(&mut self, kind: Kind) -> Result<i64, StoreError> {
-        if let Some(number) = self.kinds.get(&kind) {
-            return Ok(*number);
-        }
-        let number = kind_number_of(self.connection, &kind).map_err(store_error)?;
-        self.kinds.put(kind, number);
-        Ok(number)
-    }
 }
-
-const TAGGED: &str = "SELECT e.position, e.stream, e.kind, e.tags \
-     FROM event_tags t JOIN events e ON e.position = t.position \
-     WHERE t.position > ?1 AND t.tenant = ?2 AND t.tag = ?3 ORDER BY t.position";
-const UNTAGGED: &str = "SELECT position, stream, kind, tags FROM events \
-     WHERE position > ?1 AND (?2 = ?2) AND (?3 IS NULL) ORDER BY position";
 
 /// The last position of the log.
 pub(crate) fn head(connection: &Connection) -> Result<Position, StoreError> {
@@ -484,7 +245,7 @@ fn first_result(
     Ok(Some(appended))
 }
 
-fn select(
+pub(crate) fn select(
     connection: &Connection,
     names: &mut NamesByNumber,
     sql: &str,
@@ -516,7 +277,7 @@ fn join(known: Vec<(AppendId, Appended)>) -> Appended {
 }
 
 /// SQLite's integers are signed.
-fn signed(number: u64) -> Result<i64, StoreError> {
+pub(crate) fn signed(number: u64) -> Result<i64, StoreError> {
     i64::try_from(number).map_err(|_| {
         let message = format!("{number} is beyond what a position can be");
         StoreError::new(es_core::StoreErrorKind::Invalid, message)

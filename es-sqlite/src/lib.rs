@@ -19,7 +19,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `store` | the event store: the door to the others |
-//! | `writer`, `append` | the one writer, group commit, what a batch does |
+//! | `writer`, `log`, `append`, `conditions` | the one writer, group commit, what a batch does |
 //! | `readers`, `reading`, `page`, `row` | threads that read, pages, rows |
 //! | `watcher` | what other processes wrote |
 //! | `checkpoints`, `snapshots`, `timers`, `views` | the other ports |
@@ -27,8 +27,10 @@
 
 mod append;
 mod checkpoints;
+mod conditions;
 mod connection;
 mod error;
+mod log;
 mod migrate;
 mod names;
 mod options;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use es_core::{
-    Abilities, AppendError, Appended, Batch, Direction, EventStore, Pages, Position, Read,
+    Abilities, AppendError, Appended, Batch, Direction, EventStore, Page, Pages, Position, Read,
     StoreError, StoreErrorKind,
 };
 use futures_util::{StreamExt, stream};
@@ -130,6 +130,7 @@ impl EventStore for SqliteStore {
             after: read.after,
             read,
             reading: None,
+            failed: false,
         };
         stream::unfold(following, |mut following| async move {
             let page = following.page().await?;
@@ -154,17 +155,28 @@ struct Following {
     after: Position,
     read: Read,
     reading: Option<Reading>,
+    failed: bool,
 }
 
 impl Following {
-    async fn page(&mut self) -> Option<Result<es_core::Page, StoreError>> {
+    /// The next page; nothing more after an error.
+    async fn page(&mut self) -> Option<Result<Page, StoreError>> {
+        if self.failed {
+            return None;
+        }
+        let page = self.next().await;
+        match &page {
+            Some(Ok(page)) => self.after = page.through,
+            _ => self.failed = true,
+        }
+        page
+    }
+
+    async fn next(&mut self) -> Option<Result<Page, StoreError>> {
         loop {
             if let Some(reading) = &mut self.reading
                 && let Some(page) = reading.page().await
             {
-                if let Ok(page) = &page {
-                    self.after = page.through;
-                }
                 return Some(page);
             }
             let after = self.after;

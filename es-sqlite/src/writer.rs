@@ -2,7 +2,12 @@
 //! groups. While one group is in its fsync the next one gathers, and each caller
 //! gets its own answer.
 
-use std::{mem, ops::ControlFlow, thread};
+use std::{
+    mem,
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+};
 
 use es_core::{
     AppendError, Appended, Batch, Position, StoreError, StoreErrorKind, World, failpoint,
@@ -12,9 +17,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     SqliteOptions,
-    append::Log,
     connection::open_writer,
     error::{again, closed, commit_error, store_error},
+    log::Log,
 };
 
 /// Most jobs in one commit.
@@ -86,6 +91,10 @@ impl Writer {
         self.jobs.send(Job::Other(Box::new(step))).await.map_err(|_| closed())?;
         answered.await.map_err(|_| lost())?
     }
+}
+
+fn panicked() -> StoreError {
+    StoreError::new(StoreErrorKind::Other, "a step of a projection panicked")
 }
 
 fn lost() -> StoreError {
@@ -222,6 +231,10 @@ impl<'c> Session<'c> {
         };
         run("SAVEPOINT other")?;
         other.run(self.connection);
+        if self.connection.is_autocommit() {
+            let message = "a step of a projection ended the transaction that it ran in";
+            return Err(StoreError::new(StoreErrorKind::Invalid, message));
+        }
         if other.failed() {
             run("ROLLBACK TO other")?;
         }
@@ -280,7 +293,9 @@ where
     F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
 {
     fn run(&mut self, connection: &Connection) {
-        self.outcome = self.step.take().map(|step| step(connection));
+        let Some(step) = self.step.take() else { return };
+        let outcome = catch_unwind(AssertUnwindSafe(|| step(connection)));
+        self.outcome = Some(outcome.unwrap_or_else(|_| Err(panicked())));
     }
 
     fn failed(&self) -> bool {

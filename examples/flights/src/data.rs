@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::flight::Leg;
 
 /// Flights in the file; for the progress line only.
-pub const FLIGHTS: u64 = 336_776;
+pub(crate) const FLIGHTS: u64 = 336_776;
 
 /// A line of the file.
 #[derive(Debug, Deserialize)]
@@ -35,23 +35,23 @@ struct Line {
 
 /// What is known about one flight after the day.
 #[derive(Debug, Clone)]
-pub struct Known {
-    pub id: String,
-    pub departs: DateTime<Utc>,
-    pub leg: Leg,
-    pub end: End,
+pub(crate) struct Known {
+    pub(crate) id: String,
+    pub(crate) departs: DateTime<Utc>,
+    pub(crate) leg: Leg,
+    pub(crate) end: End,
 }
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     Cancelled,
     Diverted { departure_delay: i32 },
     Landed { departure_delay: i32, arrival_delay: i32, air_time: u32 },
 }
 
 /// The flights of the file, in its order.
-pub fn flights(path: &Path) -> Result<impl Iterator<Item = Result<Known>> + use<>> {
+pub(crate) fn flights(path: &Path) -> Result<impl Iterator<Item = Result<Known>> + use<>> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let lines = Reader::from_reader(GzDecoder::new(file)).into_deserialize::<Line>();
     Ok(lines.map(|line| known(line.context("the file has a bad line")?)))

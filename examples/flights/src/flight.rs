@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What happened to a flight.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 #[event(prefix = "flight")]
-pub enum FlightEvent {
+pub(crate) enum FlightEvent {
     Scheduled { departs: DateTime<Utc>, leg: Leg },
     Departed { delay: i32, leg: Leg },
     Landed { delay: i32, air_time: u32, leg: Leg },
@@ -17,18 +17,18 @@ pub enum FlightEvent {
 
 /// What read models ask about each of its events.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Leg {
-    pub carrier: String,
-    pub origin: String,
-    pub destination: String,
+pub(crate) struct Leg {
+    pub(crate) carrier: String,
+    pub(crate) origin: String,
+    pub(crate) destination: String,
     /// The hour at which it should leave, local time.
-    pub hour: u8,
+    pub(crate) hour: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub aircraft: Option<String>,
+    pub(crate) aircraft: Option<String>,
 }
 
 impl FlightEvent {
-    pub fn leg(&self) -> &Leg {
+    pub(crate) fn leg(&self) -> &Leg {
         match self {
             Self::Scheduled { leg, .. }
             | Self::Departed { leg, .. }
@@ -42,16 +42,16 @@ impl FlightEvent {
 /// One flight, `UA-1545-2013-01-01-EWR`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Aggregate)]
 #[aggregate(category = "flight", error = Refusal)]
-pub struct Flight {
-    pub status: Status,
-    pub leg: Leg,
-    pub departure_delay: Option<i32>,
-    pub arrival_delay: Option<i32>,
+pub(crate) struct Flight {
+    pub(crate) status: Status,
+    pub(crate) leg: Leg,
+    pub(crate) departure_delay: Option<i32>,
+    pub(crate) arrival_delay: Option<i32>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub(crate) enum Status {
     #[default]
     Unknown,
     Scheduled,
@@ -63,9 +63,9 @@ pub enum Status {
 
 /// Why a command makes no sense for a flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    pub status: Status,
-    pub command: &'static str,
+pub(crate) struct Refusal {
+    pub(crate) status: Status,
+    pub(crate) command: &'static str,
 }
 
 impl std::fmt::Display for Refusal {
@@ -108,11 +108,11 @@ impl Flight {
 
 #[derive(Debug, Clone, Command)]
 #[command(aggregate = Flight, creates)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     #[id]
-    pub flight: String,
-    pub departs: DateTime<Utc>,
-    pub leg: Leg,
+    pub(crate) flight: String,
+    pub(crate) departs: DateTime<Utc>,
+    pub(crate) leg: Leg,
 }
 
 impl Decide<Schedule> for Flight {
@@ -125,10 +125,10 @@ impl Decide<Schedule> for Flight {
 
 #[derive(Debug, Clone, Command)]
 #[command(aggregate = Flight)]
-pub struct Depart {
+pub(crate) struct Depart {
     #[id]
-    pub flight: String,
-    pub delay: i32,
+    pub(crate) flight: String,
+    pub(crate) delay: i32,
 }
 
 impl Decide<Depart> for Flight {
@@ -140,11 +140,11 @@ impl Decide<Depart> for Flight {
 
 #[derive(Debug, Clone, Command)]
 #[command(aggregate = Flight)]
-pub struct Land {
+pub(crate) struct Land {
     #[id]
-    pub flight: String,
-    pub delay: i32,
-    pub air_time: u32,
+    pub(crate) flight: String,
+    pub(crate) delay: i32,
+    pub(crate) air_time: u32,
 }
 
 impl Decide<Land> for Flight {
@@ -156,9 +156,9 @@ impl Decide<Land> for Flight {
 
 #[derive(Debug, Clone, Command)]
 #[command(aggregate = Flight)]
-pub struct Divert {
+pub(crate) struct Divert {
     #[id]
-    pub flight: String,
+    pub(crate) flight: String,
 }
 
 impl Decide<Divert> for Flight {
@@ -169,9 +169,9 @@ impl Decide<Divert> for Flight {
 
 #[derive(Debug, Clone, Command)]
 #[command(aggregate = Flight)]
-pub struct Cancel {
+pub(crate) struct Cancel {
     #[id]
-    pub flight: String,
+    pub(crate) flight: String,
 }
 
 impl Decide<Cancel> for Flight {

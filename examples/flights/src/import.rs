@@ -26,7 +26,7 @@ const NOTE_EVERY: u64 = 16_384;
 ///
 /// The note of how far it has come only saves time: whatever is sent again
 /// bears the id of its first try, and nothing happens twice.
-pub async fn import(
+pub(crate) async fn import(
     commands: &Commands,
     notes: Arc<dyn Checkpoints>,
     path: &Path,
@@ -51,7 +51,7 @@ pub async fn import(
         outcome?;
         count += 1;
         line.tick(count);
-        if count % NOTE_EVERY == 0 {
+        if count.is_multiple_of(NOTE_EVERY) {
             noted = note_down(&*notes, &note, noted, count).await?;
         }
     }
@@ -125,10 +125,10 @@ where
 
 /// The time that something takes, on the machine's own clock.
 #[expect(clippy::disallowed_methods, reason = "a program may look at the clock")]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-pub fn seconds(since: Instant) -> f64 {
+pub(crate) fn seconds(since: Instant) -> f64 {
     (since.elapsed().max(Duration::from_millis(1))).as_secs_f64()
 }

@@ -69,6 +69,7 @@ enum What {
 }
 
 #[tokio::main]
+#[expect(clippy::disallowed_methods, reason = "a program may start tasks as it likes")]
 async fn main() -> Result<()> {
     // A task of its own runs beside the bus on the same workers, where the main
     // thread would have to be woken for each answer.

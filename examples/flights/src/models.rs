@@ -8,16 +8,16 @@ use crate::flight::FlightEvent;
 
 /// What is counted of some flights.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    pub flights: u64,
-    pub departed: u64,
-    pub landed: u64,
-    pub diverted: u64,
-    pub cancelled: u64,
+pub(crate) struct Tally {
+    pub(crate) flights: u64,
+    pub(crate) departed: u64,
+    pub(crate) landed: u64,
+    pub(crate) diverted: u64,
+    pub(crate) cancelled: u64,
     /// The sum of the departure delays, in minutes.
-    pub departure_delay: i64,
+    pub(crate) departure_delay: i64,
     /// The sum of the arrival delays of landed flights, in minutes.
-    pub arrival_delay: i64,
+    pub(crate) arrival_delay: i64,
 }
 
 impl Tally {
@@ -38,12 +38,12 @@ impl Tally {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "sums of minutes stay far below 2^52")]
-    pub fn mean_arrival_delay(&self) -> Option<f64> {
+    pub(crate) fn mean_arrival_delay(&self) -> Option<f64> {
         (self.landed > 0).then(|| self.arrival_delay as f64 / self.landed as f64)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "sums of minutes stay far below 2^52")]
-    pub fn mean_departure_delay(&self) -> Option<f64> {
+    pub(crate) fn mean_departure_delay(&self) -> Option<f64> {
         (self.departed > 0).then(|| self.departure_delay as f64 / self.departed as f64)
     }
 }
@@ -53,7 +53,7 @@ macro_rules! tally_by {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $type(pub Tally);
+        pub(crate) struct $type(pub(crate) Tally);
 
         impl Evolve for $type {
             type Event = FlightEvent;

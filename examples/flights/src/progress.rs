@@ -8,7 +8,7 @@ use std::{
 use crate::import::now;
 
 #[derive(Debug)]
-pub struct Line {
+pub(crate) struct Line {
     what: &'static str,
     unit: &'static str,
     total: u64,
@@ -19,20 +19,20 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(what: &'static str, unit: &'static str, total: u64, from: u64) -> Self {
+    pub(crate) fn new(what: &'static str, unit: &'static str, total: u64, from: u64) -> Self {
         let millis = if std::io::stderr().is_terminal() { 200 } else { 2_000 };
         let every = Duration::from_millis(millis);
         Self { what, unit, total, from, started: now(), shown: now(), every }
     }
 
-    pub fn tick(&mut self, done: u64) {
-        if done % 64 == 0 && self.shown.elapsed() >= self.every {
+    pub(crate) fn tick(&mut self, done: u64) {
+        if done.is_multiple_of(64) && self.shown.elapsed() >= self.every {
             self.shown = now();
             self.show(done, if std::io::stderr().is_terminal() { "\r" } else { "\n" });
         }
     }
 
-    pub fn finish(&self, done: u64) {
+    pub(crate) fn finish(&self, done: u64) {
         self.show(done, "\n");
     }
 

@@ -10,24 +10,21 @@ use crate::models::{ByAircraft, ByCarrier, ByOrigin, ByRouteAndHour, Tally};
 
 /// Everything that the read models know.
 #[derive(Debug, PartialEq)]
-pub struct Models {
-    pub carriers: Vec<(String, Tally)>,
-    pub origins: Vec<(String, Tally)>,
-    pub aircraft: Vec<(String, Tally)>,
-    pub routes: Vec<(String, Tally)>,
+pub(crate) struct Models {
+    pub(crate) carriers: Vec<(String, Tally)>,
+    pub(crate) origins: Vec<(String, Tally)>,
+    pub(crate) aircraft: Vec<(String, Tally)>,
+    pub(crate) routes: Vec<(String, Tally)>,
 }
 
 impl Models {
-    pub async fn read<V: Views>(projector: &Projector<V>) -> Result<Self> {
-        let tally = |rows: Vec<(String, _)>, of: fn(_) -> Tally| {
-            rows.into_iter().map(|(key, row)| (key, of(row))).collect()
-        };
-        let carriers = projector.all::<ByCarrier>().await?;
+    pub(crate) async fn read<V: Views>(projector: &Projector<V>) -> Result<Self> {
+        let carriers = projector.all::<ByCarrier>().await?.into_iter();
         let origins = projector.all::<ByOrigin>().await?.into_iter();
         let aircraft = projector.all::<ByAircraft>().await?.into_iter();
         let routes = projector.all::<ByRouteAndHour>().await?.into_iter();
         Ok(Self {
-            carriers: tally(carriers, |row: ByCarrier| row.0),
+            carriers: carriers.map(|(key, row)| (key, row.0)).collect(),
             origins: origins.map(|(key, row)| (key, row.0)).collect(),
             aircraft: aircraft.map(|(key, row)| (key, row.0)).collect(),
             routes: routes.map(|(key, row)| (key, row.0)).collect(),
@@ -37,7 +34,7 @@ impl Models {
 
 /// The last line of a run with `--json`.
 #[derive(Debug, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     flights: u64,
     events: u64,
     by_status: ByStatus,
@@ -63,7 +60,7 @@ struct Carrier {
 }
 
 impl Summary {
-    pub fn new(models: &Models, import_seconds: f64, rebuild_seconds: f64) -> Self {
+    pub(crate) fn new(models: &Models, import_seconds: f64, rebuild_seconds: f64) -> Self {
         let sum = |of: fn(&Tally) -> u64| models.carriers.iter().map(|(_, tally)| of(tally)).sum();
         let carrier = |(key, tally): &(String, Tally)| {
             let carrier = Carrier {
@@ -91,7 +88,7 @@ impl Summary {
 }
 
 /// Prints the tables.
-pub fn print(models: &Models) {
+pub(crate) fn print(models: &Models) {
     let mut carriers = models.carriers.clone();
     carriers.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.flights));
     table("carrier", &carriers);

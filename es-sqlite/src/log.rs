@@ -1,0 +1,130 @@
+//! What the writer remembers of the file, so that an append needs no look-ups.
+
+use std::collections::HashSet;
+
+use es_core::{Position, StoreError, StreamId, Tenant, Version};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use crate::{
+    append::head,
+    error::{damaged, store_error},
+    names::{Cache, Kind, NamesByNumber, Table, kind_number_of, number_of},
+};
+
+/// The log as its one writer sees it.
+#[derive(Debug)]
+pub(crate) struct Log<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) insert_event: Statement<'c>,
+    pub(crate) insert_append: Statement<'c>,
+    pub(crate) names: NamesByNumber,
+    pub(crate) tenants: Cache<Tenant, i64>,
+    pub(crate) kinds: Cache<Kind, i64>,
+    pub(crate) streams: Cache<StreamId, Head>,
+    pub(crate) blocks: HashSet<(i64, i64, i64)>,
+    pub(crate) block: u64,
+    pub(crate) head: Position,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    pub(crate) number: i64,
+    pub(crate) tenant: i64,
+    pub(crate) category: i64,
+    pub(crate) version: Version,
+}
+
+const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, kind, recorded_at, id, \
+     append_id, correlation, tags, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const INSERT_APPEND: &str =
+    "INSERT INTO appends (tenant, id, first, last) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+
+impl<'c> Log<'c> {
+    pub(crate) fn new(connection: &'c Connection) -> Result<Self, StoreError> {
+        let mut log = Self {
+            connection,
+            insert_event: connection.prepare(INSERT_EVENT).map_err(store_error)?,
+            insert_append: connection.prepare(INSERT_APPEND).map_err(store_error)?,
+            names: NamesByNumber::default(),
+            tenants: Cache::default(),
+            kinds: Cache::default(),
+            streams: Cache::default(),
+            blocks: HashSet::new(),
+            block: 0,
+            head: Position::START,
+        };
+        log.forget()?;
+        Ok(log)
+    }
+
+    /// Forgets what is remembered of the file: another process has written, or
+    /// a transaction was rolled back.
+    pub(crate) fn forget(&mut self) -> Result<(), StoreError> {
+        self.names = NamesByNumber::default();
+        self.tenants.clear();
+        self.kinds.clear();
+        self.streams.clear();
+        self.blocks.clear();
+        self.head = head(self.connection)?;
+        Ok(())
+    }
+
+    pub(crate) fn head(&self) -> Position {
+        self.head
+    }
+
+    pub(crate) fn stream(&mut self, stream: &StreamId) -> Result<Option<Head>, StoreError> {
+        const STREAM: &str = "SELECT id, category, \
+             (SELECT max(version) FROM events WHERE stream = streams.id) \
+             FROM streams WHERE tenant = ? AND name = ?";
+        if let Some(head) = self.streams.get(stream) {
+            return Ok(Some(*head));
+        }
+        let tenant = self.tenant(stream.tenant())?;
+        let found = self.connection.prepare_cached(STREAM).and_then(|mut select| {
+            let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            select.query_row(params![tenant, stream.name()], columns).optional()
+        });
+        let Some((number, category, version)) = found.map_err(store_error)? else {
+            return Ok(None);
+        };
+        let version: Option<i64> = version;
+        let version = u64::try_from(version.unwrap_or(0)).map_err(damaged)?;
+        let head = Head { number, tenant, category, version: Version::new(version) };
+        self.streams.put(stream.clone(), head);
+        Ok(Some(head))
+    }
+
+    pub(crate) fn stream_or_new(&mut self, stream: &StreamId) -> Result<Head, StoreError> {
+        const NEW: &str = "INSERT INTO streams (tenant, category, name) VALUES (?, ?, ?)";
+        if let Some(head) = self.stream(stream)? {
+            return Ok(head);
+        }
+        let tenant = self.tenant(stream.tenant())?;
+        let category = number_of(self.connection, Table::Categories, stream.category());
+        let category = category.map_err(store_error)?;
+        let row = params![tenant, category, stream.name()];
+        let number = self.connection.prepare_cached(NEW).and_then(|mut new| new.insert(row));
+        let number = number.map_err(store_error)?;
+        Ok(Head { number, tenant, category, version: Version::NONE })
+    }
+
+    pub(crate) fn tenant(&mut self, tenant: &Tenant) -> Result<i64, StoreError> {
+        if let Some(number) = self.tenants.get(tenant) {
+            return Ok(*number);
+        }
+        let number = number_of(self.connection, Table::Tenants, tenant.as_str());
+        let number = number.map_err(store_error)?;
+        self.tenants.put(tenant.clone(), number);
+        Ok(number)
+    }
+
+    pub(crate) fn kind(&mut self, kind: Kind) -> Result<i64, StoreError> {
+        if let Some(number) = self.kinds.get(&kind) {
+            return Ok(*number);
+        }
+        let number = kind_number_of(self.connection, &kind).map_err(store_error)?;
+        self.kinds.put(kind, number);
+        Ok(number)
+    }
+}
