@@ -87,10 +87,8 @@ impl<W: View> ViewHandler<W> {
         Ok(changed)
     }
 
-    fn fold(
-        &mut self,
-        batch: &PageBatch,
-    ) -> Result<Vec<(usize, (Tenant, W::Key))>, ProjectionError> {
+    /// Which event of the batch touches which row.
+    fn touched(&self, batch: &PageBatch) -> Result<Vec<Touch<W>>, ProjectionError> {
         let mut touched = Vec::new();
         for (at, (place, event)) in batch.decoded::<W::Event>()?.iter().enumerate() {
             let envelope = &batch.events[*place];
