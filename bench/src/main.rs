@@ -1,1 +1,68 @@
-fn main() {}
+//! Gesta side by side with its peers and the machine's limits: one run, one
+//! machine, everything in turn, and a table of ratios.
+
+mod contest;
+mod domain;
+mod facts;
+mod limits;
+mod measure;
+mod peers;
+mod stores;
+mod table;
+mod workloads;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Parser;
+use contest::{Bench, Scored};
+use facts::Facts;
+use peers::Peers;
+use serde_json::json;
+
+/// Measures Gesta, its peers and the machine's limits in turn, and prints ratios.
+#[derive(Parser)]
+struct Args {
+    /// One repetition with shorter runs.
+    #[arg(long)]
+    short: bool,
+    /// How often each figure is taken; 5, or 1 with --short.
+    #[arg(long)]
+    repetitions: Option<usize>,
+    /// The target folder of the peers' programs, which are built there if missing.
+    #[arg(long)]
+    peers: Option<PathBuf>,
+    /// Only the workloads whose name contains this text.
+    #[arg(long)]
+    only: Option<String>,
+    /// Prints one JSON object as the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let target = root.join("target");
+    std::fs::create_dir_all(&target)?;
+    let data = tempfile::tempdir_in(&target)?;
+    let bench = Bench {
+        folder: data.path().to_owned(),
+        seconds: if args.short { 0.5 } else { 2.0 },
+        peers: Peers::new(root, args.peers.unwrap_or_else(|| target.join("peers"))),
+    };
+    let facts = Facts::gather(root, data.path());
+    println!("{facts}");
+    let repetitions = args.repetitions.unwrap_or(if args.short { 1 } else { 5 }).max(1);
+    let wanted = |name: &str| args.only.as_deref().is_none_or(|text| name.contains(text));
+    let scored: Vec<Scored> = workloads::all()
+        .into_iter()
+        .filter(|workload| wanted(workload.name))
+        .map(|workload| bench.run(workload, repetitions))
+        .collect();
+    table::print(&scored, repetitions);
+    if args.json {
+        println!("{}", json!({ "facts": facts, "workloads": scored }));
+    }
+    Ok(())
+}

@@ -2,10 +2,12 @@ use std::{
     any::{Any, TypeId},
     fmt,
     sync::Arc,
+    time::Duration,
 };
 
 use dashmap::DashMap;
 use es_core::{Aggregate, Codec, EventStore, World};
+use futures_util::{future::BoxFuture, poll};
 use tokio::sync::watch;
 use tower::util::BoxCloneSyncService;
 
@@ -48,13 +50,26 @@ impl Bus {
         Ok(lanes.downcast().expect("the entry of a type holds its lanes"))
     }
 
+    /// Waits a random while, on average twice as long with each attempt.
+    pub(crate) async fn back_off(&self, attempt: u32) {
+        let most = 1_u64 << attempt.min(8);
+        let millis = self.world.random_u64() % most + 1;
+        self.world.sleep(Duration::from_millis(millis)).await;
+    }
+
     /// Starts a runner that ends when nobody waits for its aggregate any more.
-    pub(crate) fn run<A: Aggregate>(self: &Arc<Self>, runner: Runner<A>, first: Waiting<A>) {
+    /// Its first step is taken here and now, which often is all there is to do;
+    /// the rest goes into a task of its own, so that a caller that stops waiting
+    /// stops nothing.
+    pub(crate) async fn run<A: Aggregate>(self: &Arc<Self>, runner: Runner<A>, first: Waiting<A>) {
         let guard = Running::new(Arc::clone(self));
-        self.world.detach(async move {
+        let mut work: BoxFuture<'static, ()> = Box::pin(async move {
             runner.run(first).await;
             drop(guard);
         });
+        if poll!(&mut work).is_pending() {
+            self.world.detach(work);
+        }
     }
 }
 

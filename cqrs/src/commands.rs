@@ -160,26 +160,19 @@ impl Commands {
         let waiting = Waiting {
             ask: command,
             metadata: self.context.metadata.clone(),
-            id: self.context.command_id.unwrap_or_else(|| self.bus.world.append_id()),
-            may_repeat: self.context.command_id.is_some(),
+            id: self.context.command_id,
+            tried: None,
             answer,
         };
         match lanes.enter(&stream, waiting) {
             Entered::Full => return Err(SendError::Contended { attempts: 0 }),
             Entered::Wait => {}
-            Entered::Run(first) => self.start(lanes, stream, first),
+            Entered::Run(first) => {
+                let runner = Runner { bus: Arc::clone(&self.bus), lanes, stream };
+                self.bus.run(runner, first).await;
+            }
         }
         answered.await.unwrap_or_else(|_| Err(Failure::Panicked.into()))
-    }
-
-    fn start<A: Aggregate>(
-        &self,
-        lanes: Arc<Lanes<A>>,
-        stream: es_core::StreamId,
-        first: Waiting<A>,
-    ) {
-        let runner = Runner { bus: Arc::clone(&self.bus), lanes, stream };
-        self.bus.run(runner, first);
     }
 
     async fn through<C>(&self, layered: Layered, command: Arc<C>) -> Answer<C::Aggregate>

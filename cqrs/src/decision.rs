@@ -108,20 +108,21 @@ impl Commands {
         let types: Vec<_> = event_names::<<D::State as Evolve>::Event>().collect();
         let criteria = decision.criteria().map_err(Failure::from)?.within_types(&types);
         let id = self.context.command_id.unwrap_or_else(|| self.bus.world.append_id());
+        let mut tried = self.context.command_id;
         let mut seen = Seen { state: D::State::default(), through: Position::START };
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             self.look(&criteria, &mut seen).await?;
             let events = match decision.decide(&seen.state) {
                 Ok(events) if events.is_empty() => Vec::new(),
                 Ok(events) => events,
                 Err(reason) => {
-                    return self.first_result(id).await?.ok_or(SendError::Rejected(reason));
+                    return self.first_result(id, attempt).await?.ok_or(SendError::Rejected(reason));
                 }
             };
             if events.is_empty() {
                 let nothing =
                     Sent { version: Default::default(), position: seen.through, repeated: false };
-                return Ok(self.first_result(id).await?.unwrap_or(nothing));
+                return Ok(self.first_result(id, attempt).await?.unwrap_or(nothing));
             }
             let batch = self.batch(&decision, &events, id)?.unless(criteria.clone(), seen.through);
             match self.bus.store.append(batch).await {
@@ -130,7 +131,9 @@ impl Commands {
                     return Ok(Sent { version, position, repeated: appended.repeated });
                 }
                 Err(AppendError::Overtaken { .. } | AppendError::Conflict(_)) => {}
-                Err(AppendError::Store(error)) if error.is_transient() => {}
+                Err(AppendError::Store(error)) if error.is_transient() => {
+                    self.bus.back_off(attempt).await;
+                }
                 Err(error) => return Err(refused(error)),
             }
         }
@@ -169,9 +172,14 @@ impl Commands {
         Ok(batch)
     }
 
-    /// What a command with this id has done before, if the sender chose the id.
-    pub(crate) async fn first_result(&self, id: AppendId) -> Result<Option<Sent>, Failure> {
-        if self.context.command_id.is_none() {
+    /// What a command with this id has done before: for a sender that chose the
+    /// id, or in an earlier attempt whose answer was lost.
+    pub(crate) async fn first_result(
+        &self,
+        id: AppendId,
+        attempt: u32,
+    ) -> Result<Option<Sent>, Failure> {
+        if self.context.command_id.is_none() && attempt == 0 {
             return Ok(None);
         }
         let read = Read::append(id).of(self.context.tenant.clone());

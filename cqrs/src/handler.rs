@@ -1,4 +1,7 @@
-use std::{collections::HashMap, marker::PhantomData};
+use std::{
+    collections::{HashMap, HashSet},
+    marker::PhantomData,
+};
 
 use async_trait::async_trait;
 use es_core::{
@@ -10,6 +13,8 @@ use crate::{Keys, Projection, ProjectionError, View, batch::PageBatch};
 
 /// Most rows of one view that are remembered between batches.
 const REMEMBERED: usize = 200_000;
+/// How often a checkpoint that its owner is moving is reached for.
+const TAKE_OVERS: u32 = 100;
 
 /// One projection of a projector, its type forgotten.
 #[async_trait]
@@ -100,7 +105,8 @@ impl<W: View> ViewHandler<W> {
                 Keys::None => {}
                 Keys::One(key) => touched.push((at, (tenant(), key))),
                 Keys::Many(keys) => {
-                    touched.extend(keys.into_iter().map(|key| (at, (tenant(), key))))
+                    let keys: HashSet<_> = keys.into_iter().collect();
+                    touched.extend(keys.into_iter().map(|key| (at, (tenant(), key))));
                 }
             }
         }
@@ -216,11 +222,17 @@ pub(crate) fn decode_row<W: View>(id: &RowId, value: &[u8]) -> Result<W, Project
     })
 }
 
+/// The owner before may still be at work and move the checkpoint meanwhile.
 async fn take_over<V: Views>(views: &V, name: &Name) -> Result<Checkpoint, StoreError> {
-    let (tx, seen) = views.begin(name).await?;
-    let mine = seen.taken_over();
-    views.commit(name, tx, Vec::new(), seen, mine).await?;
-    Ok(mine)
+    let mut lost = 0;
+    loop {
+        let (tx, seen) = views.begin(name).await?;
+        let mine = seen.taken_over();
+        match views.commit(name, tx, Vec::new(), seen, mine).await {
+            Err(error) if error.kind() == StoreErrorKind::Fenced && lost < TAKE_OVERS => lost += 1,
+            outcome => return outcome.map(|()| mine),
+        }
+    }
 }
 
 /// A transaction, if the checkpoint still is where this owner left it.

@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use dashmap::{DashMap, Entry};
-use es_core::{Aggregate, AppendId, Claim, Loaded, Metadata, NameError, StreamId};
+use es_core::{Aggregate, AppendId, Claim, EventId, Loaded, Metadata, NameError, StreamId, Write};
 use quick_cache::sync::Cache;
 use tokio::sync::oneshot;
 
@@ -24,10 +24,24 @@ pub(crate) type Answer<A> = Result<Sent, SendError<<A as Aggregate>::Error>>;
 pub(crate) struct Waiting<A: Aggregate> {
     pub(crate) ask: Arc<dyn Ask<A>>,
     pub(crate) metadata: Metadata,
-    pub(crate) id: AppendId,
-    /// Whether the sender chose the id, and may send it again.
-    pub(crate) may_repeat: bool,
+    /// The id under which the sender may send it again.
+    pub(crate) id: Option<AppendId>,
+    /// The append of which nobody knows whether it arrived.
+    pub(crate) tried: Option<Try>,
     pub(crate) answer: oneshot::Sender<Answer<A>>,
+}
+
+/// What an append would leave in the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Try {
+    /// Its last event.
+    pub(crate) last: EventId,
+}
+
+impl Try {
+    pub(crate) fn of(write: &Write) -> Option<Self> {
+        write.events.last().map(|event| Self { last: event.id })
+    }
 }
 
 /// A command whose type is forgotten.

@@ -4,18 +4,18 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
 };
 
 use es_core::{
     Aggregate, AppendError, AppendId, Appended, Batch, Conflict, EventStore, EventStoreExt,
-    Expected, Loaded, NewEvent, Position, Read, StreamId, Version, Write,
+    Expected, Loaded, NewEvent, Position, Read, RecordedEvent, StoreErrorKind, StreamId, Version,
+    Write,
 };
 
 use crate::{
     Failure, SendError, Sent,
     bus::Bus,
-    lanes::{Answer, Lanes, Waiting},
+    lanes::{Answer, Lanes, Try, Waiting},
 };
 
 /// One runner, for one aggregate.
@@ -72,7 +72,9 @@ impl<A: Aggregate> Runner<A> {
             if left.pending.is_empty() {
                 return;
             }
-            self.back_off(attempt, left.failure.is_some()).await;
+            if attempt > 2 || left.failure.is_some() {
+                self.bus.back_off(attempt).await;
+            }
         }
         match left.failure {
             Some(failure) => fail(left.pending, &failure),
@@ -106,15 +108,19 @@ impl<A: Aggregate> Runner<A> {
         if batch.is_empty() {
             return self.nothing_to_append(decided, base).await;
         }
+        let tries: Vec<_> = batch.writes.iter().filter_map(Try::of).collect();
         match self.bus.store.append(batch).await {
+            Err(AppendError::Store(error)) if error.kind() == StoreErrorKind::Unknown => {
+                self.unknown(remember(decided, tries), from, error.into()).await
+            }
             Ok(appended) if appended.repeated => self.repeated(decided, &appended),
             Ok(appended) => self.appended(decided, base, &appended).await,
             Err(error) => self.refused(decided, base, error).await,
         }
     }
 
-    /// Each command with events is a write of its own, with its own id, so that
-    /// each can be repeated by itself; the batch is all of them or none.
+    /// Each command with events is a write of its own, with its own id if the
+    /// sender gave it one; the batch is all of them or none.
     fn batch(&self, decided: &[Decided<A>], mut from: Version) -> Result<Batch, Failure> {
         let mut batch = Batch::new([]);
         for one in decided {
@@ -122,9 +128,9 @@ impl<A: Aggregate> Runner<A> {
             if events.is_empty() {
                 continue;
             }
-            let write = Write::new(self.stream.clone()).append_id(one.waiting.id);
-            let events = self.encode(events, &one.waiting)?;
-            batch.writes.push(write.expect(Expected::Exact(from)).events(events));
+            let mut write = Write::new(self.stream.clone()).expect(Expected::Exact(from));
+            write.append_id = one.waiting.id;
+            batch.writes.push(write.events(self.encode(events, &one.waiting)?));
             batch.claims.extend(one.waiting.ask.claims(&self.stream)?);
             from = one.version;
         }
@@ -219,7 +225,13 @@ impl<A: Aggregate> Runner<A> {
         let mut pending = waiting(decided);
         let (mut again, mut failure) = (None, None);
         match error {
-            AppendError::Conflict(conflict) => again = moved(base, &conflict),
+            AppendError::Conflict(conflict) => {
+                let before = pending.len();
+                pending = answer_arrived(pending, &conflict.unseen);
+                if pending.len() == before {
+                    again = moved(base, &conflict);
+                }
+            }
             AppendError::Overtaken { .. } => {}
             AppendError::Repeated { known } => pending = answer_known(pending, &known),
             AppendError::Claimed { scope, key, holder } => {
@@ -246,6 +258,25 @@ impl<A: Aggregate> Runner<A> {
         Left { pending, base: again, failure }
     }
 
+    /// Nobody knows whether the append arrived: looks for its events before
+    /// anything is decided again.
+    async fn unknown(&self, pending: Vec<Waiting<A>>, from: Version, failure: Failure) -> Left<A> {
+        for attempt in 1..=self.lanes.settings.attempts {
+            self.bus.back_off(attempt).await;
+            let read = Read::stream(&self.stream).after_version(from);
+            match self.bus.store.events(read).await {
+                Ok(events) => {
+                    let pending = answer_arrived(pending, &events);
+                    return Left { pending, base: None, failure: Some(failure) };
+                }
+                Err(error) if error.is_transient() => {}
+                Err(_) => break,
+            }
+        }
+        fail(pending, &failure);
+        Left { pending: Vec::new(), base: None, failure: None }
+    }
+
     /// A sender that repeats a command may find it rejected because of its own
     /// first try; it gets that try's result instead.
     async fn answer_without_events(&self, one: Decided<A>, position: Position) {
@@ -262,27 +293,15 @@ impl<A: Aggregate> Runner<A> {
     }
 
     async fn first_result(&self, waiting: &Waiting<A>) -> Result<Option<Sent>, Failure> {
-        if !waiting.may_repeat {
-            return Ok(None);
-        }
-        let read = Read::append(waiting.id).of(self.stream.tenant().clone());
+        let Some(id) = waiting.id else { return Ok(None) };
+        let read = Read::append(id).of(self.stream.tenant().clone());
         let events = self.bus.store.events(read).await?;
-        let sent = |event: &es_core::RecordedEvent| Sent {
+        let sent = |event: &RecordedEvent| Sent {
             version: event.version,
             position: event.position,
             repeated: true,
         };
         Ok(events.last().map(sent))
-    }
-
-    /// Waits a random while after the second loss, and after each failure.
-    async fn back_off(&self, attempt: u32, failed: bool) {
-        if attempt < 3 && !failed {
-            return;
-        }
-        let most = 1_u64 << attempt.min(8);
-        let millis = self.bus.world.random_u64() % most + 1;
-        self.bus.world.sleep(Duration::from_millis(millis)).await;
     }
 }
 
@@ -318,6 +337,38 @@ fn decide<A: Aggregate>(pending: Vec<Waiting<A>>, base: &mut Base<A>) -> Vec<Dec
     decided
 }
 
+/// Notes what was tried, in case it turns up.
+fn remember<A: Aggregate>(decided: Vec<Decided<A>>, tries: Vec<Try>) -> Vec<Waiting<A>> {
+    let mut tries = tries.into_iter();
+    let remember = |mut one: Decided<A>| {
+        if one.outcome.as_ref().is_ok_and(|events| !events.is_empty()) {
+            one.waiting.tried = tries.next();
+        }
+        one.waiting
+    };
+    decided.into_iter().map(remember).collect()
+}
+
+/// Answers those whose earlier try is among these events after all: its answer
+/// was lost, or it came late.
+fn answer_arrived<A: Aggregate>(
+    pending: Vec<Waiting<A>>,
+    events: &[RecordedEvent],
+) -> Vec<Waiting<A>> {
+    let mut left = Vec::new();
+    for waiting in pending {
+        let tried = waiting.tried.as_ref();
+        match tried.and_then(|tried| events.iter().find(|event| event.id == tried.last)) {
+            Some(last) => {
+                let (version, position) = (last.version, last.position);
+                let _ = waiting.answer.send(Ok(Sent { version, position, repeated: false }));
+            }
+            None => left.push(waiting),
+        }
+    }
+    left
+}
+
 /// The base after what others have appended, if the conflict tells it all.
 fn moved<A: Aggregate>(mut base: Base<A>, conflict: &Conflict) -> Option<Base<A>> {
     if base.ahead || !conflict.is_complete_after(base.loaded.version) {
@@ -340,7 +391,7 @@ fn answer_known<A: Aggregate>(
 ) -> Vec<Waiting<A>> {
     let mut left = Vec::new();
     for waiting in pending {
-        match known.iter().find(|(id, _)| *id == waiting.id) {
+        match known.iter().find(|(id, _)| Some(*id) == waiting.id) {
             Some((_, first)) => {
                 let (version, position) = (first.version(), first.position);
                 let _ = waiting.answer.send(Ok(Sent { version, position, repeated: true }));

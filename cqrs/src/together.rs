@@ -1,5 +1,6 @@
 use es_core::{
-    Aggregate, AppendError, Batch, Expected, Loaded, Metadata, NewEvent, StreamId, Write, stream_of,
+    Aggregate, AppendError, Appended, Batch, Expected, InvalidBatch, Loaded, Metadata, NewEvent,
+    StreamId, Write, stream_of,
 };
 use futures_util::future::BoxFuture;
 
@@ -177,15 +178,16 @@ impl Commands {
     ) -> Result<Sent, SendError<D::Error>> {
         let id = self.context.command_id.unwrap_or_else(|| self.bus.world.append_id());
         let ids = command.ids();
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let loaded = D::Aggregates::load(self, &ids).await?;
             let events = match command.decide(D::Aggregates::refs(&loaded)) {
                 Ok(events) => events,
                 Err(reason) => {
-                    return self.first_result(id).await?.ok_or(SendError::Rejected(reason));
+                    return self.first_result(id, attempt).await?.ok_or(SendError::Rejected(reason));
                 }
             };
             let writes = D::Aggregates::writes(self, &loaded, events)?;
+            check_apart(&writes)?;
             let batch = told(Batch::new(writes), &self.context.metadata).append_id(id);
             if batch.is_empty() {
                 let nothing = Sent {
@@ -193,20 +195,40 @@ impl Commands {
                     position: Default::default(),
                     repeated: false,
                 };
-                return Ok(self.first_result(id).await?.unwrap_or(nothing));
+                return Ok(self.first_result(id, attempt).await?.unwrap_or(nothing));
             }
             match self.bus.store.append(batch).await {
                 Ok(appended) => {
-                    let (version, position) = (appended.version(), appended.position);
-                    return Ok(Sent { version, position, repeated: appended.repeated });
+                    return Ok(sent(&appended));
                 }
                 Err(AppendError::Conflict(_)) => {}
-                Err(AppendError::Store(error)) if error.is_transient() => {}
+                Err(AppendError::Store(error)) if error.is_transient() => {
+                    self.bus.back_off(attempt).await;
+                }
                 Err(error) => return Err(refused(error)),
             }
         }
         Err(SendError::Contended { attempts: ATTEMPTS })
     }
+}
+
+/// No version could be expected of the second write to the same stream.
+fn check_apart(writes: &[Write]) -> Result<(), Failure> {
+    let twice = |at: usize| writes[..at].iter().any(|one| one.stream == writes[at].stream);
+    if (0..writes.len()).any(twice) {
+        let why = "a decision about several aggregates names one of them twice";
+        return Err(InvalidBatch::Malformed(why).into());
+    }
+    Ok(())
+}
+
+/// The version is that of the aggregate whose event came last: a repeated
+/// append does not tell about those that were only looked at.
+fn sent(appended: &Appended) -> Sent {
+    let position = appended.position;
+    let last = appended.writes.iter().rev().find(|write| write.position == position);
+    let version = last.map_or(appended.version(), |write| write.version);
+    Sent { version, position, repeated: appended.repeated }
 }
 
 fn told(mut batch: Batch, metadata: &Metadata) -> Batch {

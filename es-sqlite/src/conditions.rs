@@ -127,7 +127,7 @@ impl Log<'_> {
             .and_then(|mut select| select.query_row(key, |row| row.get(0)).optional())
             .map_err(store_error)?;
         let holder = |name: String| {
-            let stream = StreamId::parse(&name).map_err(|e| damaged(e));
+            let stream = StreamId::parse(&name).map_err(damaged);
             stream.map(|stream| stream.of(claim.holder().tenant().clone()))
         };
         found.map(holder).transpose()

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Pages in the write-ahead log before SQLite moves them into the file.
-const CHECKPOINT_PAGES: i64 = 16_384;
+const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// Opens the file for writing, and makes or migrates it.
 pub(crate) fn open_writer(options: &SqliteOptions) -> Result<Connection, StoreError> {

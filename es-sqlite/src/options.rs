@@ -32,6 +32,7 @@ pub struct SqliteOptions {
     pub(crate) cache_bytes: usize,
     pub(crate) queue: usize,
     pub(crate) poll: Duration,
+    pub(crate) spin: Duration,
     pub(crate) world: World,
 }
 
@@ -74,6 +75,7 @@ impl SqliteOptions {
             cache_bytes: 32 * 1024 * 1024,
             queue: 4_096,
             poll: Duration::from_millis(50),
+            spin: Duration::from_micros(200),
             world: World::real(),
         }
     }
@@ -113,6 +115,16 @@ impl SqliteOptions {
     #[must_use]
     pub fn poll(mut self, interval: Duration) -> Self {
         self.poll = interval;
+        self
+    }
+
+    /// Sets for how long the writer and the one caller that found it idle look
+    /// for each other before they sleep; 200 microseconds by default, zero to
+    /// sleep at once. A single client is about twice as fast with it, and pays
+    /// with that much of a core for each append.
+    #[must_use]
+    pub fn spin(mut self, duration: Duration) -> Self {
+        self.spin = duration;
         self
     }
 

@@ -14,9 +14,9 @@ use crate::{
 
 /// Most rows that one page looks at, so that a filter that finds nothing does
 /// not hold a reader for ever.
-const LOOKED_AT: usize = 16 * BLOCK as usize;
+const LOOKED_AT: usize = 8_192;
 /// Rows looked at in vain after which the coarse index is asked again.
-const IN_VAIN: usize = 2 * BLOCK as usize;
+const IN_VAIN: usize = 1_024;
 /// Payload after which a page is full.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 

@@ -1,6 +1,10 @@
 //! Notices what other processes write.
 
-use std::{sync::mpsc::RecvTimeoutError, sync::mpsc::SyncSender, sync::mpsc::sync_channel, thread};
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
 
 use es_core::{Position, StoreError};
 use rusqlite::Connection;
@@ -24,15 +28,24 @@ impl Watcher {
         let (stop, stopped) = sync_channel(0);
         let poll = options.poll;
         thread::spawn(move || {
-            let mut seen = 0;
-            while stopped.recv_timeout(poll) == Err(RecvTimeoutError::Timeout) {
-                // A failure here only delays a wake-up: the next look makes up
-                // for it.
-                seen = look(&connection, seen, &head).unwrap_or(seen);
-            }
+            watch(connection, poll, &stopped, &head);
             drop(alive);
         });
         Ok(Self { _stop: stop })
+    }
+}
+
+/// Owns the connection, so that it is closed before the thread counts as ended.
+fn watch(
+    connection: Connection,
+    poll: Duration,
+    stopped: &Receiver<()>,
+    head: &watch::Sender<Position>,
+) {
+    let mut seen = 0;
+    while stopped.recv_timeout(poll) == Err(RecvTimeoutError::Timeout) {
+        // A failure here only delays a wake-up: the next look makes up for it.
+        seen = look(&connection, seen, head).unwrap_or(seen);
     }
 }
 

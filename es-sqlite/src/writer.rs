@@ -3,10 +3,17 @@
 //! gets its own answer.
 
 use std::{
+    future::poll_fn,
     mem,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
+    time::{Duration, Instant},
 };
 
 use es_core::{
@@ -29,6 +36,8 @@ const GROUP: usize = 4_096;
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
+    idle: Arc<AtomicBool>,
+    spin: Duration,
 }
 
 /// Something to be done inside the write transaction.
@@ -61,18 +70,22 @@ impl Writer {
     ) -> (Self, oneshot::Receiver<Result<(), StoreError>>) {
         let (jobs, queue) = mpsc::channel(options.queue);
         let (opened, opening) = oneshot::channel();
+        let idle = Arc::new(AtomicBool::new(false));
+        let writer = Self { jobs, idle: Arc::clone(&idle), spin: options.spin };
         thread::spawn(move || {
-            serve(&options, queue, &head, opened);
+            serve(&options, queue, &head, &idle, opened);
             drop(alive);
         });
-        (Self { jobs }, opening)
+        (writer, opening)
     }
 
     /// Appends; the work goes on if the caller stops waiting.
     pub(crate) async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
+        let alone = self.idle.swap(false, Ordering::AcqRel);
         self.jobs.send(Job::Append { batch, answer }).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| lost())?
+        let spin = if alone { self.spin } else { Duration::ZERO };
+        spin_then_wait(answered, spin).await.map_err(|_| lost())?
     }
 
     /// Ends the thread once everything before this is done.
@@ -105,6 +118,7 @@ fn serve(
     options: &SqliteOptions,
     mut queue: mpsc::Receiver<Job>,
     head: &watch::Sender<Position>,
+    idle: &AtomicBool,
     opened: oneshot::Sender<Result<(), StoreError>>,
 ) {
     let mut connection = match open_writer(options) {
@@ -112,7 +126,7 @@ fn serve(
         Err(error) => return drop(opened.send(Err(error))),
     };
     let mut opened = Some(opened);
-    while Session::serve(&connection, options, &mut queue, head, &mut opened).is_continue() {
+    while Session::serve(&connection, options, &mut queue, head, idle, &mut opened).is_continue() {
         // After an I/O error SQLite's view of the file is not to be trusted.
         match open_writer(options) {
             Ok(fresh) => connection = fresh,
@@ -142,6 +156,7 @@ impl<'c> Session<'c> {
         options: &SqliteOptions,
         queue: &mut mpsc::Receiver<Job>,
         head: &watch::Sender<Position>,
+        idle: &AtomicBool,
         opened: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
     ) -> ControlFlow<()> {
         let log = Log::new(connection);
@@ -159,7 +174,7 @@ impl<'c> Session<'c> {
         };
         advance(head, session.log.head());
         let mut group = Vec::new();
-        while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+        while next_group(queue, &mut group, idle, options.spin) > 0 {
             let closing = group.iter().any(|job| matches!(job, Job::Close));
             if closing {
                 queue.close();
@@ -261,7 +276,7 @@ impl<'c> Session<'c> {
 
     fn answer(&mut self, committed: Result<(), StoreError>) {
         for answer in self.answers.drain(..) {
-            let committed = committed.as_ref().map(|()| ()).map_err(again);
+            let committed = committed.as_ref().copied().map_err(again);
             match answer {
                 Answer::Append(caller, outcome) => {
                     let _ = caller.send(committed.map_err(AppendError::from).and(outcome));
@@ -270,6 +285,59 @@ impl<'c> Session<'c> {
             }
         }
     }
+}
+
+/// Takes what waits. With nothing there it looks again for a moment before it
+/// sleeps: waking a thread costs as much as a third of a commit.
+fn next_group(
+    queue: &mut mpsc::Receiver<Job>,
+    group: &mut Vec<Job>,
+    idle: &AtomicBool,
+    spin: Duration,
+) -> usize {
+    idle.store(true, Ordering::Release);
+    let since = now();
+    while group.is_empty() && since.elapsed() < spin {
+        match queue.try_recv() {
+            Ok(job) => group.push(job),
+            Err(_) => std::hint::spin_loop(),
+        }
+    }
+    if group.is_empty() {
+        return queue.blocking_recv_many(group, GROUP);
+    }
+    while group.len() < GROUP
+        && let Ok(job) = queue.try_recv()
+    {
+        group.push(job);
+    }
+    group.len()
+}
+
+/// Waits for the answer. The one caller that found the writer idle asks again
+/// and again for a moment, letting other tasks run in between; sleeping and
+/// being woken would cost it as much as a third of a commit.
+async fn spin_then_wait<T>(
+    mut answer: oneshot::Receiver<T>,
+    spin: Duration,
+) -> Result<T, oneshot::error::RecvError> {
+    if spin.is_zero() {
+        return answer.await;
+    }
+    let since = now();
+    poll_fn(|context| {
+        let polled = Pin::new(&mut answer).poll(context);
+        if polled.is_pending() && since.elapsed() < spin {
+            context.waker().wake_by_ref();
+        }
+        polled
+    })
+    .await
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long to spin is no time that a test drives")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Moves the head forwards, and wakes the followers if it moved.

@@ -1,0 +1,93 @@
+//! Runs the peers' programs, of which each measures one library.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::{contest::Turn, measure::Measured, stores::Kind};
+
+/// The libraries that are measured.
+pub(crate) const CQRS_ES: &str = "cqrs-es";
+pub(crate) const EVENTCORE: &str = "eventcore";
+pub(crate) const BOTH: [&str; 2] = [CQRS_ES, EVENTCORE];
+
+/// Where the peers' programs are.
+pub(crate) struct Peers {
+    sources: PathBuf,
+    target: PathBuf,
+}
+
+/// What to ask of a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    pub(crate) workload: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) clients: usize,
+    pub(crate) seconds: f64,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    unsupported: Option<String>,
+    #[serde(default)]
+    per_second: f64,
+    #[serde(default)]
+    p50_us: f64,
+    #[serde(default)]
+    p99_us: f64,
+    #[serde(default)]
+    note: String,
+}
+
+impl Peers {
+    pub(crate) fn new(root: &Path, target: PathBuf) -> Self {
+        Self { sources: root.join("bench/peers"), target }
+    }
+
+    fn program(&self, peer: &str) -> Result<PathBuf> {
+        let program = self.target.join("release").join(format!("peer-{peer}"));
+        if !program.exists() {
+            self.build(peer)?;
+        }
+        Ok(program)
+    }
+
+    fn build(&self, peer: &str) -> Result<()> {
+        let manifest = self.sources.join(peer).join("Cargo.toml");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest);
+        let status = cargo.env("CARGO_TARGET_DIR", &self.target).status()?;
+        ensure!(status.success(), "{peer} cannot be built");
+        Ok(())
+    }
+}
+
+/// Lets a peer do it once, in a process of its own.
+pub(crate) fn run(turn: &Turn<'_>, peer: &str, order: Order) -> Result<Measured> {
+    let (store, sync) = match order.kind {
+        Kind::Memory => ("memory", "normal"),
+        Kind::Full => ("sqlite", "full"),
+        Kind::Normal => ("sqlite", "normal"),
+    };
+    let output = Command::new(turn.peers.program(peer)?)
+        .args([order.workload, "--store", store, "--sync", sync])
+        .args(["--clients", &order.clients.to_string()])
+        .args(["--seconds", &order.seconds.to_string()])
+        .arg("--path")
+        .arg(&turn.file)
+        .output()
+        .with_context(|| format!("starting {peer}"))?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let line: Line = serde_json::from_slice(&output.stdout).context("the peer's line")?;
+    let Line { unsupported, per_second, p50_us, p99_us, note } = line;
+    match unsupported {
+        Some(why) => bail!("unsupported: {why}"),
+        None => Ok(Measured { per_second, p50_us, p99_us, note }),
+    }
+}

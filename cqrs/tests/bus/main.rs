@@ -1,0 +1,18 @@
+//! The promises of the command bus and of the projector.
+
+mod bank;
+mod cache;
+mod catalogue;
+mod claims;
+mod decisions;
+mod faulty;
+mod lanes;
+mod layers;
+mod lost;
+mod once;
+mod projections;
+mod races;
+mod sending;
+mod snapshots;
+mod together;
+mod views;

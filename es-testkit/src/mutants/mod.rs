@@ -1,0 +1,17 @@
+//! Known bugs, put back into a store that has none: the proof that the contract
+//! would notice them. A check that has never failed proves nothing.
+//!
+//! Each [`Mutant`] is a [`MemoryStore`](es_core::memory::MemoryStore) with one
+//! bug that a real store has had, or might. `tests/mutants.rs` runs the
+//! contract against each, and asks that at least one promise breaks.
+
+mod appends;
+mod bug;
+mod follows;
+mod harness;
+mod reads;
+mod store;
+
+pub use bug::Bug;
+pub use harness::{Catch, hunt};
+pub use store::Mutant;

@@ -1,0 +1,94 @@
+//! New: an aggregate may say no, and the sender learns why.
+
+use gesta::{Aggregate, Command, Commands, Decide, Event, Evolve, SendError, memory::MemoryStore};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize, Event)]
+#[event(prefix = "account")]
+enum AccountEvent {
+    Opened { deposit: u64 },
+    Withdrawn { amount: u64 },
+}
+
+/// The aggregate's own reasons. The type is free: a text, an enum, an error.
+#[derive(Debug, PartialEq)]
+enum Refusal {
+    OpenAlready,
+    Overdrawn { balance: u64 },
+}
+
+#[derive(Default, Aggregate)]
+#[aggregate(error = Refusal)]
+struct Account {
+    open: bool,
+    balance: u64,
+}
+
+impl Evolve for Account {
+    type Event = AccountEvent;
+    fn evolve(&mut self, event: &AccountEvent) {
+        match event {
+            AccountEvent::Opened { deposit } => (self.open, self.balance) = (true, *deposit),
+            AccountEvent::Withdrawn { amount } => self.balance -= amount,
+        }
+    }
+}
+
+/// `creates`: this one usually meets an account that does not exist yet.
+#[derive(Command)]
+#[command(aggregate = Account, creates)]
+struct Open {
+    #[id]
+    account: String,
+    deposit: u64,
+}
+
+impl Decide<Open> for Account {
+    fn decide(&self, open: &Open) -> Result<Vec<AccountEvent>, Refusal> {
+        if self.open {
+            return Err(Refusal::OpenAlready);
+        }
+        Ok(vec![AccountEvent::Opened { deposit: open.deposit }])
+    }
+}
+
+#[derive(Command)]
+#[command(aggregate = Account)]
+struct Withdraw {
+    #[id]
+    account: String,
+    amount: u64,
+}
+
+impl Decide<Withdraw> for Account {
+    fn decide(&self, withdraw: &Withdraw) -> Result<Vec<AccountEvent>, Refusal> {
+        if withdraw.amount > self.balance {
+            return Err(Refusal::Overdrawn { balance: self.balance });
+        }
+        Ok(vec![AccountEvent::Withdrawn { amount: withdraw.amount }])
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let commands = Commands::new(MemoryStore::new());
+    let open = || Open { account: "ada".into(), deposit: 50 };
+    let withdraw = |amount| Withdraw { account: "ada".into(), amount };
+
+    commands.send(open()).await.map_err(|_| "a new account opens")?;
+    let again = commands.send(open()).await;
+    assert!(matches!(again, Err(SendError::Rejected(Refusal::OpenAlready))));
+
+    match commands.send(withdraw(70)).await {
+        Err(SendError::Rejected(reason)) => {
+            assert_eq!(reason, Refusal::Overdrawn { balance: 50 });
+            println!("70? No: {reason:?}");
+        }
+        other => return Err(format!("expected a rejection, got {other:?}").into()),
+    }
+
+    let sent = commands.send(withdraw(30)).await.map_err(|_| "there is enough")?;
+    assert_eq!(sent.version.get(), 2, "a rejected command leaves no event");
+    println!("30? Done, at version {}", sent.version);
+    Ok(())
+}

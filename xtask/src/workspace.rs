@@ -1,0 +1,85 @@
+//! What cargo knows about the repository.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::report::output;
+
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The packages of the workspace.
+pub(crate) struct Workspace {
+    metadata: Value,
+}
+
+/// A program that shows something and ends.
+pub(crate) struct Example<'a> {
+    pub(crate) package: &'a str,
+    /// `bin` or `example`, as cargo's option is called.
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl Workspace {
+    pub(crate) fn read() -> Result<Self> {
+        let said = output(&mut cargo("metadata --no-deps --format-version 1 --locked"))?;
+        Ok(Self { metadata: serde_json::from_str(&said)? })
+    }
+
+    /// Where cargo puts what it builds.
+    pub(crate) fn target(&self) -> Result<PathBuf> {
+        let target = self.metadata["target_directory"].as_str();
+        Ok(target.context("no target folder in cargo's metadata")?.into())
+    }
+
+    /// Every package that has features, with them.
+    pub(crate) fn features(&self) -> Vec<(&str, Vec<&str>)> {
+        let named = self.packages().map(|package| (name(package), features(package)));
+        named.filter(|(_, features)| !features.is_empty()).collect()
+    }
+
+    /// What runs each program of the ladder, and each crate's own examples.
+    pub(crate) fn examples(&self) -> Vec<Example<'_>> {
+        let mut examples: Vec<_> = self.packages().flat_map(examples).collect();
+        examples.sort_unstable_by_key(|example| example.name);
+        examples
+    }
+
+    fn packages(&self) -> impl Iterator<Item = &Value> {
+        self.metadata["packages"].as_array().into_iter().flatten()
+    }
+}
+
+fn name(value: &Value) -> &str {
+    value["name"].as_str().unwrap_or_default()
+}
+
+fn features(package: &Value) -> Vec<&str> {
+    package["features"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+}
+
+fn examples(package: &Value) -> impl Iterator<Item = Example<'_>> {
+    let package_name = name(package);
+    let targets = package["targets"].as_array().into_iter().flatten();
+    targets.filter_map(move |target| match target["kind"][0].as_str()? {
+        "example" => Some(Example { package: package_name, kind: "example", name: name(target) }),
+        "bin" if package_name == "examples" => {
+            Some(Example { package: package_name, kind: "bin", name: name(target) })
+        }
+        _ => None,
+    })
+}
+
+/// Cargo with these words, none of which holds a space.
+pub(crate) fn cargo(words: &str) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(words.split_whitespace());
+    cargo
+}
+
+/// Whether a program is there and answers.
+pub(crate) fn answers(program: &mut Command) -> bool {
+    program.output().is_ok_and(|output| output.status.success())
+}
