@@ -103,6 +103,12 @@ impl Workload {
         self
     }
 
+    /// Only Gesta takes part.
+    pub(crate) fn alone(mut self) -> Self {
+        self.contestants.retain(|contestant| contestant.role == Role::Gesta);
+        self
+    }
+
     pub(crate) fn goal(mut self, against: Against, bound: f64) -> Self {
         self.goals.push(Goal { against, bound });
         self

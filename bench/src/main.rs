@@ -35,6 +35,9 @@ struct Args {
     /// Only the workloads whose name contains this text.
     #[arg(long)]
     only: Option<String>,
+    /// Gesta without peers and limits, for a profiler.
+    #[arg(long)]
+    alone: bool,
     /// Prints one JSON object as the last line.
     #[arg(long)]
     json: bool,
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
     let scored: Vec<Scored> = workloads::all()
         .into_iter()
         .filter(|workload| wanted(workload.name))
+        .map(|workload| if args.alone { workload.alone() } else { workload })
         .map(|workload| bench.run(workload, repetitions))
         .collect();
     table::print(&scored, repetitions);

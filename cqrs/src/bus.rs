@@ -1,13 +1,14 @@
 use std::{
     any::{Any, TypeId},
     fmt,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
 use dashmap::DashMap;
 use es_core::{Aggregate, Codec, EventStore, World};
-use futures_util::{future::BoxFuture, poll};
+use futures_util::{FutureExt, future::BoxFuture, poll};
 use tokio::sync::watch;
 use tower::util::BoxCloneSyncService;
 
@@ -64,7 +65,8 @@ impl Bus {
     pub(crate) async fn run<A: Aggregate>(self: &Arc<Self>, runner: Runner<A>, first: Waiting<A>) {
         let guard = Running::new(Arc::clone(self));
         let mut work: BoxFuture<'static, ()> = Box::pin(async move {
-            runner.run(first).await;
+            // Those in the lane of a runner that panicked are told so.
+            let _ = AssertUnwindSafe(runner.run(first)).catch_unwind().await;
             drop(guard);
         });
         if poll!(&mut work).is_pending() {

@@ -168,7 +168,8 @@ impl Commands {
             Entered::Full => return Err(SendError::Contended { attempts: 0 }),
             Entered::Wait => {}
             Entered::Run(first) => {
-                let runner = Runner { bus: Arc::clone(&self.bus), lanes, stream };
+                let bus = Arc::clone(&self.bus);
+                let runner = Runner { bus, lanes, stream, ended: false };
                 self.bus.run(runner, first).await;
             }
         }

@@ -108,7 +108,6 @@ impl Commands {
         let types: Vec<_> = event_names::<<D::State as Evolve>::Event>().collect();
         let criteria = decision.criteria().map_err(Failure::from)?.within_types(&types);
         let id = self.context.command_id.unwrap_or_else(|| self.bus.world.append_id());
-        let mut tried = self.context.command_id;
         let mut seen = Seen { state: D::State::default(), through: Position::START };
         for attempt in 0..ATTEMPTS {
             self.look(&criteria, &mut seen).await?;

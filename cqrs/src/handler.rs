@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use es_core::{
-    Checkpoint, Codec, Name, Recorded, Row, RowId, Rows, StoreError, StoreErrorKind, Tenant, Views,
+    Checkpoint, Codec, Name, Position, Recorded, Row, RowId, Rows, StoreError, StoreErrorKind, Tenant, Views,
     event_names,
 };
 
@@ -29,7 +29,7 @@ pub(crate) trait Handler<V: Views>: Send {
     async fn handle(&mut self, views: &V, batch: &PageBatch) -> Result<(), ProjectionError>;
 
     /// Deletes the model; its checkpoint stands at the start then.
-    async fn reset(&mut self, views: &V) -> Result<(), StoreError>;
+    async fn reset(&mut self, views: &V) -> Result<(), ProjectionError>;
 }
 
 /// Keeps the rows of a view.
@@ -154,7 +154,7 @@ impl<W: View, V: Views> Handler<V> for ViewHandler<W> {
         Ok(())
     }
 
-    async fn reset(&mut self, views: &V) -> Result<(), StoreError> {
+    async fn reset(&mut self, views: &V) -> Result<(), ProjectionError> {
         self.rows.clear();
         self.checkpoint = views.reset(&self.name).await?;
         Ok(())
@@ -208,8 +208,12 @@ impl<V: Views, P: Projection<V::Tx>> Handler<V> for ProjectionHandler<P, V> {
         Ok(())
     }
 
-    async fn reset(&mut self, views: &V) -> Result<(), StoreError> {
-        self.checkpoint = views.reset(&self.name).await?;
+    async fn reset(&mut self, views: &V) -> Result<(), ProjectionError> {
+        let (mut tx, seen) = views.begin(&self.name).await?;
+        self.projection.reset(&mut tx).await?;
+        let next = seen.taken_over().at(Position::START);
+        views.commit(&self.name, tx, Vec::new(), seen, next).await?;
+        self.checkpoint = next;
         Ok(())
     }
 }

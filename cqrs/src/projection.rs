@@ -21,6 +21,9 @@ use thiserror::Error;
 ///     const NAME: &'static str = "log";
 ///     type Event = Rung;
 ///
+///     async fn reset(&self, _: &mut MemoryTx) -> Result<(), ProjectionError> {
+///         Ok(())
+///     }
 ///     async fn project(&self, rung: Recorded<'_, Rung>, tx: &mut MemoryTx) -> Result<(), ProjectionError> {
 ///         let line = format!("{} rang {} times", rung.stream, rung.event.times);
 ///         tx.run(move || println!("{line}"));
@@ -40,6 +43,9 @@ pub trait Projection<Tx>: Send + Sync + 'static {
         event: Recorded<'_, Self::Event>,
         tx: &mut Tx,
     ) -> impl Future<Output = Result<(), ProjectionError>> + Send;
+
+    /// Deletes all that the projection has written, before a rebuild.
+    fn reset(&self, tx: &mut Tx) -> impl Future<Output = Result<(), ProjectionError>> + Send;
 }
 
 /// Why a projection stopped. Its checkpoint stands before the page that it

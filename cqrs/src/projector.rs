@@ -248,20 +248,24 @@ impl<V: Views> Projector<V> {
         Ok(())
     }
 
+    /// The head is looked at last: until then the owner before may still move
+    /// the checkpoints, past a head that was seen before.
     async fn take_over(
         &self,
         handlers: &mut [Box<dyn Handler<V>>],
     ) -> Result<(Position, Position), ProjectionError> {
-        let head = self.inner.store.head().await?;
-        let mut from = head;
+        let mut checkpoints = Vec::with_capacity(handlers.len());
         for handler in handlers.iter_mut() {
-            let checkpoint = handler.take_over(&self.inner.views).await?.position;
+            checkpoints.push(handler.take_over(&self.inner.views).await?.position);
+        }
+        let head = self.inner.store.head().await?;
+        for (handler, &checkpoint) in handlers.iter().zip(&checkpoints) {
             if checkpoint > head {
                 let name = handler.name().to_string();
                 return Err(ProjectionError::Ahead { name, checkpoint, head });
             }
-            from = from.min(checkpoint);
         }
+        let from = checkpoints.into_iter().min().unwrap_or(head);
         self.inner.progress.send_modify(|progress| {
             progress.position = from;
             progress.head = head;

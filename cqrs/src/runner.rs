@@ -7,7 +7,7 @@ use std::{
 };
 
 use es_core::{
-    Aggregate, AppendError, AppendId, Appended, Batch, Conflict, EventStore, EventStoreExt,
+    Aggregate, AppendError, AppendId, Appended, Batch, Claim, Conflict, Evolve, EventStore, EventStoreExt,
     Expected, Loaded, NewEvent, Position, Read, RecordedEvent, StoreErrorKind, StreamId, Version,
     Write,
 };
@@ -23,6 +23,8 @@ pub(crate) struct Runner<A: Aggregate> {
     pub(crate) bus: Arc<Bus>,
     pub(crate) lanes: Arc<Lanes<A>>,
     pub(crate) stream: StreamId,
+    /// Whether its lane is closed.
+    pub(crate) ended: bool,
 }
 
 /// Where a decision begins.
@@ -40,6 +42,10 @@ struct Decided<A: Aggregate> {
     outcome: Result<Vec<A::Event>, A::Error>,
     /// The version of the aggregate after it.
     version: Version,
+    /// The unique values that it takes or gives up.
+    claims: Vec<Claim>,
+    /// Whether the state has gone through its events already.
+    evolved: bool,
 }
 
 /// What an attempt leaves to the next one.
@@ -49,47 +55,61 @@ struct Left<A: Aggregate> {
     failure: Option<Failure>,
 }
 
+impl<A: Aggregate> Left<A> {
+    fn none() -> Self {
+        Self { pending: Vec::new(), base: None, failure: None }
+    }
+}
+
 impl<A: Aggregate> Runner<A> {
     /// Works until nobody waits any more.
-    pub(crate) async fn run(self, first: Waiting<A>) {
+    pub(crate) async fn run(mut self, first: Waiting<A>) {
         self.carry_out(vec![first]).await;
         while let Some(group) = self.lanes.next_group(&self.stream) {
             self.carry_out(group).await;
         }
+        self.ended = true;
     }
 
     async fn carry_out(&self, pending: Vec<Waiting<A>>) {
-        let mut left = Left { pending, base: None, failure: None };
-        for attempt in 1..=self.lanes.settings.attempts {
+        let mut left = Left { pending, base: self.remembered(), failure: None };
+        let mut attempt = 0;
+        while attempt < self.lanes.settings.attempts {
+            let before = left.pending.len();
             let base = match left.base.take() {
                 Some(base) => Ok(base),
                 None => self.base(&left.pending, attempt).await,
             };
             left = match base {
                 Ok(base) => self.attempt(left.pending, base).await,
-                Err(failure) => return fail(left.pending, &failure),
+                Err(failure) => return fail(left.pending, failure),
             };
             if left.pending.is_empty() {
                 return;
             }
-            if attempt > 2 || left.failure.is_some() {
+            // Fewer are left: that was progress, not a lost race.
+            if left.pending.len() == before {
+                attempt += 1;
+            }
+            if attempt > 1 || left.failure.is_some() {
                 self.bus.back_off(attempt).await;
             }
         }
         match left.failure {
-            Some(failure) => fail(left.pending, &failure),
+            Some(failure) => fail(left.pending, failure),
             None => contended(left.pending, self.lanes.settings.attempts),
         }
     }
 
+    /// The aggregate as this process last saw it.
+    fn remembered(&self) -> Option<Base<A>> {
+        let loaded = self.lanes.take(&self.stream)?;
+        Some(Base { loaded, verified: false, ahead: false })
+    }
+
     async fn base(&self, pending: &[Waiting<A>], attempt: u32) -> Result<Base<A>, Failure> {
-        if attempt == 1 {
-            if let Some(loaded) = self.lanes.take(&self.stream) {
-                return Ok(Base { loaded, verified: false, ahead: false });
-            }
-            if pending.first().is_some_and(|first| first.ask.creates()) {
-                return Ok(Base { loaded: Loaded::default(), verified: false, ahead: false });
-            }
+        if attempt == 0 && pending.first().is_some_and(|first| first.ask.creates()) {
+            return Ok(Base { loaded: Loaded::default(), verified: false, ahead: false });
         }
         let loaded = (self.lanes.settings.load)(&*self.bus.store, &self.stream).await?;
         Ok(Base { loaded, verified: true, ahead: false })
@@ -97,12 +117,16 @@ impl<A: Aggregate> Runner<A> {
 
     async fn attempt(&self, pending: Vec<Waiting<A>>, mut base: Base<A>) -> Left<A> {
         let from = base.loaded.version;
-        let decided = decide(pending, &mut base);
+        let decided = decide(pending, &mut base, &self.stream);
+        if decided.is_empty() {
+            self.lanes.keep(&self.stream, base.loaded);
+            return Left::none();
+        }
         let batch = match self.batch(&decided, from) {
             Ok(batch) => batch,
             Err(failure) => {
-                fail(waiting(decided), &failure);
-                return Left { pending: Vec::new(), base: None, failure: None };
+                fail(waiting(decided), failure);
+                return Left::none();
             }
         };
         if batch.is_empty() {
@@ -131,7 +155,7 @@ impl<A: Aggregate> Runner<A> {
             let mut write = Write::new(self.stream.clone()).expect(Expected::Exact(from));
             write.append_id = one.waiting.id;
             batch.writes.push(write.events(self.encode(events, &one.waiting)?));
-            batch.claims.extend(one.waiting.ask.claims(&self.stream)?);
+            batch.claims.extend(one.claims.iter().cloned());
             from = one.version;
         }
         Ok(batch)
@@ -154,11 +178,11 @@ impl<A: Aggregate> Runner<A> {
                 Ok(0) => {}
                 Ok(_) => {
                     base.verified = true;
-                    return Left { pending: waiting(decided), base: Some(base), failure: None };
+                    return Box::pin(self.attempt(waiting(decided), base)).await;
                 }
                 Err(error) => {
-                    fail(waiting(decided), &error.into());
-                    return Left { pending: Vec::new(), base: None, failure: None };
+                    fail(waiting(decided), error.into());
+                    return Left::none();
                 }
             }
         }
@@ -167,7 +191,7 @@ impl<A: Aggregate> Runner<A> {
             self.answer_without_events(one, position).await;
         }
         self.lanes.keep(&self.stream, base.loaded);
-        Left { pending: Vec::new(), base: None, failure: None }
+        Left::none()
     }
 
     async fn appended(
@@ -178,8 +202,7 @@ impl<A: Aggregate> Runner<A> {
     ) -> Left<A> {
         let mut writes = appended.writes.iter();
         let mut position = base.loaded.position;
-        let last = decided.len() - 1;
-        for (at, one) in decided.into_iter().enumerate() {
+        for one in decided {
             let events = one.outcome.as_deref().unwrap_or_default();
             if events.is_empty() {
                 self.answer_without_events(one, position).await;
@@ -187,7 +210,7 @@ impl<A: Aggregate> Runner<A> {
             }
             let written = writes.next().copied().unwrap_or_default();
             position = written.position;
-            if at == last {
+            if !one.evolved {
                 events.iter().for_each(|event| base.loaded.state.evolve(event));
             }
             let sent = Sent { version: written.version, position, repeated: false };
@@ -195,7 +218,7 @@ impl<A: Aggregate> Runner<A> {
         }
         let loaded = Loaded::at(base.loaded.state, appended.version(), appended.position);
         self.lanes.keep(&self.stream, loaded);
-        Left { pending: Vec::new(), base: None, failure: None }
+        Left::none()
     }
 
     /// The log had them already: their senders get the first results, and what
@@ -247,12 +270,12 @@ impl<A: Aggregate> Runner<A> {
                 again = (!base.ahead).then_some(base);
                 failure = Some(error.into());
             }
-            AppendError::Store(error) => fail(std::mem::take(&mut pending), &error.into()),
-            AppendError::Invalid(invalid) => fail(std::mem::take(&mut pending), &invalid.into()),
+            AppendError::Store(error) => fail(std::mem::take(&mut pending), error.into()),
+            AppendError::Invalid(invalid) => fail(std::mem::take(&mut pending), invalid.into()),
             other => {
                 let error =
                     es_core::StoreError::new(es_core::StoreErrorKind::Other, other.to_string());
-                fail(std::mem::take(&mut pending), &error.into());
+                fail(std::mem::take(&mut pending), error.into());
             }
         }
         Left { pending, base: again, failure }
@@ -273,14 +296,14 @@ impl<A: Aggregate> Runner<A> {
                 Err(_) => break,
             }
         }
-        fail(pending, &failure);
-        Left { pending: Vec::new(), base: None, failure: None }
+        fail(pending, failure);
+        Left::none()
     }
 
     /// A sender that repeats a command may find it rejected because of its own
     /// first try; it gets that try's result instead.
     async fn answer_without_events(&self, one: Decided<A>, position: Position) {
-        let Decided { waiting, outcome, version } = one;
+        let Decided { waiting, outcome, version, .. } = one;
         let answer = match self.first_result(&waiting).await {
             Ok(Some(first)) => Ok(first),
             Ok(None) => match outcome {
@@ -306,35 +329,58 @@ impl<A: Aggregate> Runner<A> {
 }
 
 impl<A: Aggregate> Drop for Runner<A> {
-    /// After a panic nobody would come for those who wait.
+    /// After a panic, or in a runtime that goes down, nobody would come for
+    /// those who wait.
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.ended {
             self.lanes.abandon(&self.stream);
         }
     }
 }
 
 /// Decides one after the other, each on the state that the earlier ones lead to.
-fn decide<A: Aggregate>(pending: Vec<Waiting<A>>, base: &mut Base<A>) -> Vec<Decided<A>> {
+fn decide<A: Aggregate>(
+    pending: Vec<Waiting<A>>,
+    base: &mut Base<A>,
+    stream: &StreamId,
+) -> Vec<Decided<A>> {
     let mut version = base.loaded.version;
     let mut decided = Vec::with_capacity(pending.len());
     let mut pending = pending.into_iter().peekable();
     while let Some(waiting) = pending.next() {
-        let decision = catch_unwind(AssertUnwindSafe(|| waiting.ask.decide(&base.loaded.state)));
-        let Ok(outcome) = decision else {
-            let _ = waiting.answer.send(Err(Failure::Panicked.into()));
-            continue;
-        };
-        if let Ok(events) = &outcome {
-            version = version.plus(events.len());
-            if pending.peek().is_some() && !events.is_empty() {
-                events.iter().for_each(|event| base.loaded.state.evolve(event));
-                base.ahead = true;
+        let (outcome, claims) = match ask(&waiting, &base.loaded.state, stream) {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let _ = waiting.answer.send(Err(failure.into()));
+                continue;
             }
+        };
+        let events = outcome.as_deref().unwrap_or_default();
+        let evolved = pending.peek().is_some() && !events.is_empty();
+        if evolved {
+            events.iter().for_each(|event| base.loaded.state.evolve(event));
+            base.ahead = true;
         }
-        decided.push(Decided { waiting, outcome, version });
+        version = version.plus(events.len());
+        decided.push(Decided { waiting, outcome, version, claims, evolved });
     }
     decided
+}
+
+type Asked<A> = (Result<Vec<<A as Evolve>::Event>, <A as Aggregate>::Error>, Vec<Claim>);
+
+fn ask<A: Aggregate>(
+    waiting: &Waiting<A>,
+    state: &A,
+    stream: &StreamId,
+) -> Result<Asked<A>, Failure> {
+    let decision = catch_unwind(AssertUnwindSafe(|| waiting.ask.decide(state)));
+    let outcome = decision.map_err(|_| Failure::Panicked)?;
+    let claims = match &outcome {
+        Ok(events) if !events.is_empty() => waiting.ask.claims(stream)?,
+        _ => Vec::new(),
+    };
+    Ok((outcome, claims))
 }
 
 /// Notes what was tried, in case it turns up.
@@ -419,10 +465,14 @@ fn answer_claimed<A: Aggregate>(
     pending
 }
 
-fn fail<A: Aggregate>(pending: Vec<Waiting<A>>, failure: &Failure) {
+fn fail<A: Aggregate>(mut pending: Vec<Waiting<A>>, failure: Failure) {
+    let last = pending.pop();
     for waiting in pending {
         let answer: Answer<A> = Err(failure.again().into());
         let _ = waiting.answer.send(answer);
+    }
+    if let Some(last) = last {
+        let _ = last.answer.send(Err(failure.into()));
     }
 }
 

@@ -305,6 +305,12 @@ impl Batch {
         self.writes.iter().all(|write| write.events.is_empty())
     }
 
+    /// Whether every event belongs to a write with an append id: only then can
+    /// the batch as a whole be a repetition.
+    pub fn is_wholly_identified(&self) -> bool {
+        self.writes.iter().all(|write| write.append_id.is_some() || write.events.is_empty())
+    }
+
     /// Checks what can be checked without a store: the [`limits`], one tenant,
     /// each event id once.
     ///

@@ -80,7 +80,7 @@ impl Log<'_> {
         }
         match known.len() {
             0 => Ok(None),
-            all if all == ids.len() => Ok(Some(join(known))),
+            all if all == ids.len() && batch.is_wholly_identified() => Ok(Some(join(known))),
             _ => Err(AppendError::Repeated { known }),
         }
     }

@@ -139,7 +139,9 @@ where
         match self.decision {
             Err(error) if error == due => Given { state: self.state },
             Err(error) => panic!("another rejection was due\n  due:   {due:?}\n  found: {error:?}"),
-            Ok(events) => panic!("a rejection was due, {due:?}, but these events came: {events:#?}"),
+            Ok(events) => {
+                panic!("a rejection was due, {due:?}, but these events came: {events:#?}")
+            }
         }
     }
 
@@ -162,9 +164,8 @@ where
 /// Both lists line by line: ` ` for what is the same, `-` for what is missing,
 /// `+` for what should not be there.
 fn difference<E: Debug>(due: &[E], found: &[E]) -> String {
-    let lines = |events: &[E]| -> Vec<String> {
-        events.iter().map(|event| format!("{event:?}")).collect()
-    };
+    let lines =
+        |events: &[E]| -> Vec<String> { events.iter().map(|event| format!("{event:?}")).collect() };
     let (due, found) = (lines(due), lines(found));
     let mut text = String::new();
     for at in 0..due.len().max(found.len()) {

@@ -91,8 +91,7 @@ fn a_store_that_does_what_it_says_it_lacks_breaks_the_contract() {
 fn the_promises_that_need_nothing_are_kept_by_a_modest_store() {
     let ordinary = event_store_promises().iter().filter(|one| one.needs.is_empty());
     for promise in ordinary {
-        let outcome =
-            attempt(Arc::new(Opens { refuses: true }), promise, Duration::from_secs(60));
+        let outcome = attempt(Arc::new(Opens { refuses: true }), promise, Duration::from_secs(60));
         if let Outcome::Broken(how) = outcome {
             assert!(!how.contains("Unsupported"), "{promise:?} needs more than it says: {how}");
         }

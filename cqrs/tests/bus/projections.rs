@@ -40,6 +40,12 @@ impl Projection<MemoryTx> for Notes {
         tx.run(move || committed.lock().push(position));
         Ok(())
     }
+
+    async fn reset(&self, tx: &mut MemoryTx) -> Result<(), ProjectionError> {
+        let committed = Arc::clone(&self.committed);
+        tx.run(move || committed.lock().clear());
+        Ok(())
+    }
 }
 
 async fn deposits(store: &(impl EventStore + Clone), count: usize) {
@@ -131,6 +137,11 @@ impl Projection<SqliteTx> for Sums {
                 _ => Ok(()),
             }
         });
+        Ok(())
+    }
+
+    async fn reset(&self, tx: &mut SqliteTx) -> Result<(), ProjectionError> {
+        tx.run(|connection| connection.execute_batch("DROP TABLE IF EXISTS sums"));
         Ok(())
     }
 }

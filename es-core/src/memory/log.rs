@@ -52,10 +52,11 @@ impl Log {
             Some((id, Appended { repeated: true, ..first.clone() }))
         };
         let mut known: Vec<_> = ids.iter().filter_map(|id| known(*id)).collect();
+        let whole = known.len() == ids.len() && batch.is_wholly_identified();
         match known.len() {
             0 => Ok(None),
-            1 if ids.len() == 1 => Ok(known.pop().map(|(_, first)| first)),
-            all if all == ids.len() => Ok(Some(join(known))),
+            1 if whole => Ok(known.pop().map(|(_, first)| first)),
+            _ if whole => Ok(Some(join(known))),
             _ => Err(AppendError::Repeated { known }),
         }
     }

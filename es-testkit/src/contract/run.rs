@@ -60,11 +60,7 @@ where
 /// # Panics
 ///
 /// If the operating system refuses threads for a runtime.
-pub fn attempt<P>(
-    harness: Arc<dyn Harness<P>>,
-    promise: &Promise<P>,
-    patience: Duration,
-) -> Outcome
+pub fn attempt<P>(harness: Arc<dyn Harness<P>>, promise: &Promise<P>, patience: Duration) -> Outcome
 where
     P: UnderTest + ?Sized,
 {

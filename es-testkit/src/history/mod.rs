@@ -11,5 +11,5 @@ mod record;
 mod rule;
 mod writes;
 
-pub use record::{Attempt, History, Ticket, Tick, digest};
+pub use record::{Attempt, History, Tick, Ticket, digest};
 pub use rule::{Rule, Violation};

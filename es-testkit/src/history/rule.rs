@@ -45,7 +45,9 @@ impl fmt::Display for Rule {
         let words = match self {
             Self::Acknowledged => "what was acknowledged is there once, at the returned place",
             Self::Refused => "what was refused is not there",
-            Self::Unknown => "what is unknown is there wholly or not at all, and does not come late",
+            Self::Unknown => {
+                "what is unknown is there wholly or not at all, and does not come late"
+            }
             Self::Dense => "versions are dense, positions increase",
             Self::Expected => "what was expected was so",
             Self::RealTime => "what was acknowledged before stands before",

@@ -81,12 +81,7 @@ fn refused(operation: &Operation, found: &Found<'_>, report: &mut Report<'_>) {
     }
 }
 
-fn unknown(
-    operation: &Operation,
-    found: &Found<'_>,
-    record: &Record,
-    report: &mut Report<'_>,
-) {
+fn unknown(operation: &Operation, found: &Found<'_>, record: &Record, report: &mut Report<'_>) {
     let copies: Vec<_> = events(operation).map(|id| found.copies(id).len()).collect();
     if copies.iter().any(|count| *count > 1 || *count != copies[0]) {
         report(Rule::Unknown, format!("an append of unknown outcome left {copies:?} copies"));

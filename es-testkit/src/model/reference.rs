@@ -10,12 +10,12 @@ use crate::TestClock;
 /// The log as it should be: a dense list of events, and the streams beside it.
 ///
 /// ```
-/// use es_core::Batch;
+/// use es_core::{Batch, Version};
 /// use es_testkit::{fake, model::{Answer, Reference}};
 ///
 /// let mut log = Reference::default();
 /// let answer = log.append(&Batch::to(fake::stream("a-1")).events(fake::events(2)));
-/// assert_eq!(answer, Answer::Appended { versions: vec![2], repeated: false });
+/// assert_eq!(answer, Answer::Appended { versions: vec![Version::new(2)], repeated: false });
 /// ```
 #[derive(Debug, Default)]
 pub struct Reference {
@@ -97,7 +97,8 @@ impl Reference {
     fn repeated(&self, batch: &Batch) -> Option<Answer> {
         let mut ids: Vec<_> = batch.writes.iter().filter_map(|write| write.append_id).collect();
         ids.dedup();
-        let known: Vec<_> = ids.iter().copied().filter(|id| self.appends.contains_key(id)).collect();
+        let known: Vec<_> =
+            ids.iter().copied().filter(|id| self.appends.contains_key(id)).collect();
         if known.is_empty() {
             return None;
         }
@@ -137,14 +138,8 @@ impl Reference {
             *version = version.plus(1);
             let position = Position::new(self.log.len() as u64 + 1);
             let (stream, id) = (write.stream.clone(), write.append_id.unwrap_or_default());
-            let event = RecordedEvent::new(
-                event.clone(),
-                stream,
-                *version,
-                position,
-                id,
-                TestClock::START,
-            );
+            let event =
+                RecordedEvent::new(event.clone(), stream, *version, position, id, TestClock::START);
             self.log.push(event);
         }
         Written { version: *version, position: Position::new(self.log.len() as u64) }
@@ -157,7 +152,8 @@ impl Reference {
         if read.direction == Direction::Backwards {
             found.reverse();
         }
-        let limit = read.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let limit =
+            read.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         found.truncate(limit);
         found
     }

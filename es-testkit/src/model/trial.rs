@@ -20,7 +20,8 @@ const SHRINKING: u32 = 400;
 pub(crate) async fn agrees_with_the_model(log: &Site<dyn EventStore>) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
     let seed = RngSeed::Fixed(0x5eed);
-    let config = Config { rng_algorithm: RngAlgorithm::ChaCha, rng_seed: seed, ..Config::default() };
+    let config =
+        Config { rng_algorithm: RngAlgorithm::ChaCha, rng_seed: seed, ..Config::default() };
     let mut runner = TestRunner::new(config);
     for _ in 0..cases.unwrap_or(CASES) {
         let mut tree = commands(COMMANDS).new_tree(&mut runner).expect("commands");
@@ -69,9 +70,9 @@ async fn run(first: &Site<dyn EventStore>, commands: &[Command]) -> Result<(), S
         match command {
             Command::Reopen if store.can(Need::Reopens) => reopened = Some(store.reopen().await),
             Command::Reopen => {}
-            command => step(store, &mut model, command).await.map_err(|how| {
-                format!("command {at}, {command:?}: {how}")
-            })?,
+            command => step(store, &mut model, command)
+                .await
+                .map_err(|how| format!("command {at}, {command:?}: {how}"))?,
         }
     }
     let store = reopened.as_ref().unwrap_or(first);

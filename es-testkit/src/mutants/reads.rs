@@ -65,9 +65,9 @@ fn prefixed(sound: &MemoryStore, mut read: Read) -> Pages {
     let wanted = std::mem::take(&mut read.tags);
     let keep = move |mut page: Page| {
         page.events.retain(|event| {
-            wanted.iter().all(|tag| {
-                event.tags.iter().any(|one| one.as_str().starts_with(tag.as_str()))
-            })
+            wanted
+                .iter()
+                .all(|tag| event.tags.iter().any(|one| one.as_str().starts_with(tag.as_str())))
         });
         page
     };

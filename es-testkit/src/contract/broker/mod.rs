@@ -81,5 +81,5 @@ macro_rules! __broker_promises {
 /// assert!(es_testkit::contract::broker_promises().len() > 10);
 /// ```
 pub fn broker_promises() -> &'static [Promise<Broker>] {
-    crate::__broker_promises!([list] [Broker])
+    crate::__broker_promises!([list][Broker])
 }

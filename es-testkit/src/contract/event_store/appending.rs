@@ -189,10 +189,7 @@ pub async fn a_batch_of_guards_alone_is_invalid(log: &Log) {
 pub async fn one_event_id_twice_in_a_batch_is_invalid(log: &Log) {
     let event = fake::event("thing.happened").build();
     let refusal = log.refused(Batch::to(stream("a")).events([event.clone(), event])).await;
-    let invalid = matches!(
-        refusal,
-        es_core::AppendError::Invalid(InvalidBatch::EventTwice { .. })
-    );
+    let invalid = matches!(refusal, es_core::AppendError::Invalid(InvalidBatch::EventTwice { .. }));
     assert!(invalid, "{refusal:?}");
     log.assert_holds(0).await;
 }

@@ -105,7 +105,7 @@ pub async fn a_conflict_does_not_hurt_the_appends_beside_it(log: &Log) {
             0 => to(&stream(&n.to_string()), 1),
             _ => to(&stream("old"), 1).expect(Expected::NoStream),
         };
-        async move { (n % 2 == 0, store.append(batch).await.is_ok()) }
+        async move { (n.is_multiple_of(2), store.append(batch).await.is_ok()) }
     };
     let outcomes = together((0..64).map(append)).await;
     assert!(outcomes.iter().all(|(due, done)| due == done), "{outcomes:?}");

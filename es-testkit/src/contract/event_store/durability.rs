@@ -1,8 +1,6 @@
 //! What was acknowledged is there when the store is opened again (A15).
 
-use es_core::{
-    Claim, Criteria, EventStoreExt, Metadata, Position, Read, Version, Write,
-};
+use es_core::{Claim, Criteria, EventStoreExt, Metadata, Position, Read, Version, Write};
 
 use super::scene::{
     Follower, Log, assert_in_order, conflict, exact, holder, overtaken, stream, to, versions, with,

@@ -1,8 +1,6 @@
 //! Reads that never end: what is in the log, and then each new event.
 
-use es_core::{
-    Criteria, EventStore, EventStoreExt, Position, Read, StoreErrorKind, Write, limits,
-};
+use es_core::{Criteria, EventStore, EventStoreExt, Position, Read, StoreErrorKind, Write, limits};
 use futures_util::TryStreamExt;
 
 use super::scene::{

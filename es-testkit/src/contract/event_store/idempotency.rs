@@ -173,15 +173,16 @@ pub async fn the_rest_of_a_partly_known_batch_can_be_appended(log: &Log) {
     log.assert_holds(3).await;
 }
 
-/// Writes that share an id are one append, wherever they stand in the batch.
-pub async fn writes_that_share_an_id_around_another_are_one_append(log: &Log) {
+/// Writes that share an id are one append, so they stand side by side.
+pub async fn writes_that_share_an_id_around_another_are_invalid(log: &Log) {
     let (shared, other) = (fake::append_id(), fake::append_id());
     let write = |id| Write::new(stream("a")).append_id(id).events(fake::events(1));
-    let batch = Batch::new([write(shared), write(other), write(shared)]);
-    let first = log.must(batch.clone()).await;
-    assert!(!first.repeated, "nothing was there before");
-    log.assert_holds(3).await;
-    assert_eq!(log.must(batch).await, again(&first));
+    let around = log.refused(Batch::new([write(shared), write(other), write(shared)])).await;
+    assert!(matches!(around, AppendError::Invalid(_)), "{around:?}");
+    log.assert_holds(0).await;
+    let beside = Batch::new([write(shared), write(shared), write(other)]);
+    assert!(!log.must(beside.clone()).await.repeated, "a refused batch uses up no id");
+    assert!(log.must(beside).await.repeated);
     assert_eq!(log.find(Read::append(shared)).await.len(), 2);
 }
 

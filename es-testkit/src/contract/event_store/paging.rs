@@ -91,7 +91,9 @@ pub async fn rare_events_are_found_across_pages(log: &Log) {
     sparse(log, 3_000).await;
     let rare = || Read::all().types([name("rare")]);
     let tagged = || Read::all().tag(fake::tag("kind", "rare"));
-    for read in [rare(), tagged(), Read::all().correlated("rare"), category("thing").types([name("rare")])] {
+    for read in
+        [rare(), tagged(), Read::all().correlated("rare"), category("thing").types([name("rare")])]
+    {
         assert_eq!(log.find(read.clone()).await.len(), 30);
         assert_eq!(log.find(read.clone().backwards()).await.len(), 30);
         assert_eq!(log.find(read.clone().limit(7)).await.len(), 7);

@@ -64,8 +64,19 @@ pub async fn bytes_that_are_no_text_round_trip(log: &Log) {
 /// Numbers that no machine word holds are not touched.
 pub async fn json_numbers_are_kept_as_written(log: &Log) {
     let numbers = [
-        "1e131071", "1e-131071", "1.0", "1e2", "-0", "-0.0", "0.1", "100000000000000000000000000",
-        "9007199254740993", "18446744073709551615", "-9223372036854775808", "1E+2", "1.50",
+        "1e131071",
+        "1e-131071",
+        "1.0",
+        "1e2",
+        "-0",
+        "-0.0",
+        "0.1",
+        "100000000000000000000000000",
+        "9007199254740993",
+        "18446744073709551615",
+        "-9223372036854775808",
+        "1E+2",
+        "1.50",
         "3.141592653589793238462643383279",
     ];
     let events = numbers.iter().map(|number| json(format!("{{\"n\":{number}}}")));
@@ -75,9 +86,23 @@ pub async fn json_numbers_are_kept_as_written(log: &Log) {
 /// Keys keep their order and their doubles, and white space stays.
 pub async fn json_is_kept_as_written(log: &Log) {
     let texts = [
-        r#"{"b":1,"a":2}"#, r#"{"a":1,"a":2}"#, "{ \"a\" : 1 }\n", "[1, 2,3]", "null", "\"\"",
-        r#"{"":0}"#, r#"{"a":"\u0000"}"#, r#""\ud83e\udd80""#, r#""\ud800""#, r#""\/""#,
-        "{\"a\":\"\u{1f980}\"}", "not json", "{", "[1,]", "NaN", "{'a':1}",
+        r#"{"b":1,"a":2}"#,
+        r#"{"a":1,"a":2}"#,
+        "{ \"a\" : 1 }\n",
+        "[1, 2,3]",
+        "null",
+        "\"\"",
+        r#"{"":0}"#,
+        r#"{"a":"\u0000"}"#,
+        r#""\ud83e\udd80""#,
+        r#""\ud800""#,
+        r#""\/""#,
+        "{\"a\":\"\u{1f980}\"}",
+        "not json",
+        "{",
+        "[1,]",
+        "NaN",
+        "{'a':1}",
     ];
     assert_kept(log, texts.iter().map(|text| json(*text)).collect()).await;
 }
@@ -95,7 +120,8 @@ pub async fn random_payloads_round_trip(log: &Log) {
 /// A payload of a whole mebibyte.
 pub async fn the_largest_payload_round_trips(log: &Log) {
     let random = SeededRandom::new(20);
-    let words = (0..es_core::limits::PAYLOAD_BYTES / 8).flat_map(|_| random.next_u64().to_le_bytes());
+    let words =
+        (0..es_core::limits::PAYLOAD_BYTES / 8).flat_map(|_| random.next_u64().to_le_bytes());
     let bytes: Vec<u8> = words.collect();
     assert_kept(log, vec![raw(bytes)]).await;
 }
@@ -151,7 +177,8 @@ pub async fn metadata_round_trips(log: &Log) {
 
 /// Texts in the metadata that mean something to some database.
 pub async fn hostile_metadata_round_trips(log: &Log) {
-    let texts = ["", "\0", "a\0b", "'", "\"", "\\", "\n", "\u{1f980}", "\u{ffff}", "{\"a\":1}", "%s"];
+    let texts =
+        ["", "\0", "a\0b", "'", "\"", "\\", "\n", "\u{1f980}", "\u{ffff}", "{\"a\":1}", "%s"];
     let event = |text: &&str| {
         let metadata = Metadata::new().correlation_id(*text).user_id(*text).with(*text, *text);
         fake::event("x").metadata(metadata).build()
@@ -171,9 +198,8 @@ pub async fn free_metadata_is_apart_from_the_known(log: &Log) {
 /// Event ids of any kind, not only those that the world makes.
 pub async fn event_ids_round_trip(log: &Log) {
     let ids = [1, u128::MAX, 0x1234_5678_9abc_4def_8123_4567_89ab_cdef];
-    let event = |id: &u128| {
-        NewEvent { id: EventId::new(Uuid::from_u128(*id)), ..fake::event("x").build() }
-    };
+    let event =
+        |id: &u128| NewEvent { id: EventId::new(Uuid::from_u128(*id)), ..fake::event("x").build() };
     assert_kept(log, ids.iter().map(event).collect()).await;
 }
 

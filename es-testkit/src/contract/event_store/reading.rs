@@ -1,9 +1,7 @@
 //! What a read finds, in which order.
 
 use chrono::TimeDelta;
-use es_core::{
-    AppendId, EventStoreExt, Metadata, Position, Random, Read, RecordedEvent, Version,
-};
+use es_core::{AppendId, EventStoreExt, Metadata, Position, Read, RecordedEvent, Version};
 
 use super::scene::{Log, category, name, positions, reversed, stream, to, versions, with};
 use crate::{SeededRandom, fake};
@@ -115,9 +113,8 @@ pub async fn a_tag_that_does_not_exist_is_empty(log: &Log) {
 /// What belongs to one correlation id.
 pub async fn one_correlation_can_be_read(log: &Log) {
     assorted(log, 24).await;
-    let of_one = |event: &RecordedEvent| {
-        event.metadata.fields().correlation_id.as_deref() == Some("one")
-    };
+    let of_one =
+        |event: &RecordedEvent| event.metadata.fields().correlation_id.as_deref() == Some("one");
     assert_finds(log, Read::all().correlated("one"), of_one).await;
 }
 
@@ -304,7 +301,8 @@ pub async fn every_read_is_a_filter_of_the_log(log: &Log) {
         if read.direction == es_core::Direction::Backwards {
             due.reverse();
         }
-        due.truncate(read.limit.map_or(usize::MAX, |limit| limit as usize));
+        let limit = read.limit.and_then(|limit| usize::try_from(limit).ok());
+        due.truncate(limit.unwrap_or(usize::MAX));
         let found = log.find(read.clone()).await;
         assert_eq!(positions(&found), positions(&due), "round {round}: {read:?}");
         assert_eq!(found, due);
@@ -318,7 +316,7 @@ fn random_read(random: &SeededRandom, all: &[RecordedEvent]) -> Read {
         1 => category(some.stream.category()),
         _ => Read::all(),
     };
-    let asks: Vec<bool> = (0..8).map(|_| random.next_u64() % 3 == 0).collect();
+    let asks: Vec<bool> = (0..8).map(|_| random.below(3) == 0).collect();
     if asks[0] {
         read = read.types([some.event_type.clone(), random.one_of(all).event_type.clone()]);
     }

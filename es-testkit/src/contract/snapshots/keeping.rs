@@ -72,8 +72,15 @@ pub async fn another_fingerprint_replaces_whatever_is_there(kept: &Kept) {
 
 /// Streams do not meet.
 pub async fn streams_are_apart(kept: &Kept) {
-    let names = ["account-a", "account-A", "account-%", "account-_", "account-caf\u{e9}",
-        "account-cafe\u{301}", "order-a"];
+    let names = [
+        "account-a",
+        "account-A",
+        "account-%",
+        "account-_",
+        "account-caf\u{e9}",
+        "account-cafe\u{301}",
+        "order-a",
+    ];
     for (n, name) in (1..).zip(names) {
         save(kept, &fake::stream(name), at(n, 1)).await;
     }

@@ -82,7 +82,8 @@ pub async fn a_row_without_a_value_is_deleted<V: Views>(models: &Models<V>) {
 
 /// The last of several rows with one key in a commit counts.
 pub async fn the_last_row_of_a_key_counts<V: Views>(models: &Models<V>) {
-    let rows = vec![row("ada", "1"), deleted("ada"), row("ada", "2"), row("bob", "1"), deleted("bob")];
+    let rows =
+        vec![row("ada", "1"), deleted("ada"), row("ada", "2"), row("bob", "1"), deleted("bob")];
     put(models, "balances", rows).await;
     assert_eq!(all(models, "balances").await, [row("ada", "2")]);
 }
@@ -101,8 +102,28 @@ pub async fn these_rows_are_found_in_the_order_of_their_ids<V: Views>(models: &M
 /// Keys are in the order of their bytes.
 pub async fn keys_are_in_the_order_of_their_bytes<V: Views>(models: &Models<V>) {
     let mut due = vec![
-        "", " ", "!", "%", "0", "10", "9", "A", "Z", "_", "a", "a b", "aa", "b", "\u{e9}", "e\u{301}",
-        "\u{df}", "\u{10ffff}", "\u{ffff}", "\u{1f980}", "ab\0c", "ab",
+        "",
+        " ",
+        "!",
+        "%",
+        "0",
+        "10",
+        "9",
+        "A",
+        "Z",
+        "_",
+        "a",
+        "a b",
+        "aa",
+        "b",
+        "\u{e9}",
+        "e\u{301}",
+        "\u{df}",
+        "\u{10ffff}",
+        "\u{ffff}",
+        "\u{1f980}",
+        "ab\0c",
+        "ab",
     ];
     put(models, "m", due.iter().map(|key| row(key, "x")).collect()).await;
     due.sort_unstable();

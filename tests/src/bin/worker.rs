@@ -1,0 +1,56 @@
+//! Appends one event after another and prints `ack N` after each, until it is
+//! killed: `worker FILE FIRST LAST [normal] [together]`.
+
+use std::{error::Error, io::Write, process::ExitCode};
+
+use es_core::EventStore;
+use es_sqlite::{SqliteOptions, SqliteStore, Synchronous};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match run(&arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let [file, first, last, flags @ ..] = arguments else {
+        return Err("worker FILE FIRST LAST [normal] [together]".into());
+    };
+    let has = |flag: &str| flags.iter().any(|one| one == flag);
+    let level = if has("normal") { Synchronous::Normal } else { Synchronous::Full };
+    let store = SqliteOptions::new(file).synchronous(level).open().await?;
+    let (first, last): (u64, u64) = (first.parse()?, last.parse()?);
+    let lanes = if has("together") { 8 } else { 1 };
+    let mut tasks = Vec::new();
+    for lane in 0..lanes {
+        tasks.push(every(store.clone(), first + lane, last, lanes));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    store.close().await;
+    Ok(())
+}
+
+type Done = Result<(), Box<dyn Error + Send + Sync>>;
+
+#[expect(clippy::disallowed_methods, reason = "a program may start tasks as it likes")]
+fn every(store: SqliteStore, first: u64, last: u64, step: u64) -> tokio::task::JoinHandle<Done> {
+    tokio::spawn(async move {
+        let mut number = first;
+        while number < last {
+            store.append(tests::numbered(number)).await?;
+            // One write, so that an ack is there wholly or not at all.
+            std::io::stdout().write_all(format!("ack {number}\n").as_bytes())?;
+            std::io::stdout().flush()?;
+            number += step;
+        }
+        Ok(())
+    })
+}
