@@ -195,6 +195,21 @@ impl Claim {
     pub fn change(&self) -> ClaimChange {
         self.change
     }
+
+    /// Who holds the key after the earlier changes of a batch, if `stored` held
+    /// it before; for writers of stores.
+    pub fn holder_after(&self, earlier: &[Self], stored: Option<StreamId>) -> Option<StreamId> {
+        let same = earlier.iter().filter(|one| (&one.scope, &one.key) == (&self.scope, &self.key));
+        same.fold(stored, |holder, one| match one.change {
+            ClaimChange::Take => Some(one.holder.clone()),
+            ClaimChange::Release => holder.filter(|holder| *holder != one.holder),
+        })
+    }
+
+    /// Whether it cannot be taken from this holder; for writers of stores.
+    pub fn is_refused_by(&self, holder: &StreamId) -> bool {
+        self.change == ClaimChange::Take && self.holder != *holder
+    }
 }
 
 impl Write {
@@ -303,6 +318,14 @@ impl Batch {
     /// Whether it appends nothing.
     pub fn is_empty(&self) -> bool {
         self.writes.iter().all(|write| write.events.is_empty())
+    }
+
+    /// The changes of claims in the order in which they are made: what is given
+    /// up first, so that it can be taken in the same batch.
+    pub fn claims_in_order(&self) -> Vec<Claim> {
+        let mut claims = self.claims.clone();
+        claims.sort_by_key(|claim| claim.change == ClaimChange::Take);
+        claims
     }
 
     /// Whether every event belongs to a write with an append id: only then can

@@ -256,7 +256,7 @@ impl Read {
             Scope::Stream(stream) => event.stream.name() == stream.name(),
             Scope::Category(category) => event.stream.category() == category.as_str(),
             Scope::Matching(criteria) => criteria.matches(event),
-            Scope::Append(id) => event.append_id == *id,
+            Scope::Append(id) => event.append_id == Some(*id),
         };
         scope
             && self.tenant.as_ref().is_none_or(|tenant| tenant == event.stream.tenant())

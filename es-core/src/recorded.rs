@@ -80,8 +80,8 @@ pub struct RecordedEvent {
     pub version: Version,
     /// Its identity, for ever.
     pub id: EventId,
-    /// The append that wrote it.
-    pub append_id: AppendId,
+    /// The append that wrote it, if its writer gave it an id.
+    pub append_id: Option<AppendId>,
     /// When the store recorded it.
     pub recorded_at: DateTime<Utc>,
     /// The wire name of its type.
@@ -106,7 +106,7 @@ impl RecordedEvent {
         stream: StreamId,
         version: Version,
         position: Position,
-        append_id: AppendId,
+        append_id: Option<AppendId>,
         recorded_at: DateTime<Utc>,
     ) -> Self {
         let NewEvent { id, event_type, schema_version, content_type, tags, metadata, payload } =

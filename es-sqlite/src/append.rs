@@ -37,7 +37,7 @@ impl Log<'_> {
         if !self.register(&batch)? {
             return self.repeated(&batch, &ids)?.ok_or_else(|| damaged("an append is lost").into());
         }
-        for claim in &batch.claims {
+        for claim in &batch.claims_in_order() {
             self.change_claim(claim)?;
         }
         self.write(batch.writes, now)
@@ -102,13 +102,38 @@ impl Log<'_> {
     }
 
     fn write(&mut self, writes: Vec<Write>, now: DateTime<Utc>) -> Result<Appended, AppendError> {
-        let mut appended =
-            Appended { writes: Vec::with_capacity(writes.len()), ..Appended::default() };
+        let ids: Vec<_> = writes
+            .iter()
+            .map(|write| Some((write.append_id?, write.stream.tenant().clone())))
+            .collect();
+        let mut written = Vec::with_capacity(writes.len());
         for write in writes {
-            appended.writes.push(self.write_stream(write, now.timestamp_micros())?);
+            written.push(self.write_stream(write, now.timestamp_micros())?);
         }
-        appended.position = self.head;
-        Ok(appended)
+        let pairs: Vec<_> = ids.into_iter().zip(written.iter().copied()).collect();
+        for run in pairs.chunk_by(|(one, _), (next, _)| one == next).filter(|run| run.len() > 1) {
+            if let Some((id, tenant)) = &run[0].0 {
+                let results: Vec<_> = run.iter().map(|(_, written)| *written).collect();
+                self.write_results(*id, tenant, &results)?;
+            }
+        }
+        Ok(Appended { writes: written, position: self.head, repeated: false })
+    }
+
+    /// Keeps what a repetition of an append with several writes is told.
+    fn write_results(
+        &mut self,
+        id: AppendId,
+        tenant: &Tenant,
+        results: &[Written],
+    ) -> Result<(), StoreError> {
+        const RESULTS: &str = "UPDATE appends SET results = ? WHERE tenant = ? AND id = ?";
+        let numbers: Vec<_> =
+            results.iter().map(|one| (one.version.get(), one.position.get())).collect();
+        let results = serde_json::to_string(&numbers).map_err(damaged)?;
+        let key = params![results, self.tenant(tenant)?, id.uuid().into_bytes()];
+        let mut update = self.connection.prepare_cached(RESULTS).map_err(store_error)?;
+        update.execute(key).map(|_| ()).map_err(store_error)
     }
 
     fn write_stream(&mut self, write: Write, now: i64) -> Result<Written, StoreError> {
@@ -228,21 +253,45 @@ fn first_result(
     id: AppendId,
 ) -> Result<Option<Appended>, StoreError> {
     let Some((first, last)) = append_range(connection, tenant, id)? else { return Ok(None) };
-    let sql =
-        format!("SELECT {COLUMNS} FROM events WHERE position BETWEEN ? AND ? ORDER BY position");
-    let events = select(connection, names, &sql, params![first, last])?;
-    let mut appended = Appended { repeated: true, ..Appended::default() };
-    let mut stream = None;
-    for event in events.into_iter().filter(|event| event.append_id == id) {
-        let written = Written { version: event.version, position: event.position };
-        appended.position = event.position;
-        match appended.writes.last_mut() {
-            Some(last) if stream.as_ref() == Some(&event.stream) => *last = written,
-            _ => appended.writes.push(written),
+    let writes = match several_results(connection, tenant, id)? {
+        Some(writes) => writes,
+        None => {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM events WHERE position BETWEEN ? AND ? ORDER BY position"
+            );
+            let events = select(connection, names, &sql, params![first.max(last), last])?;
+            let written = |event: &RecordedEvent| Written {
+                version: event.version,
+                position: event.position,
+            };
+            events.last().map(written).into_iter().collect()
         }
-        stream = Some(event.stream);
-    }
-    Ok(Some(appended))
+    };
+    let position = writes.iter().map(|write| write.position).max().unwrap_or_default();
+    Ok(Some(Appended { writes, position, repeated: true }))
+}
+
+/// The results of an append that had several writes.
+fn several_results(
+    connection: &Connection,
+    tenant: &Tenant,
+    id: AppendId,
+) -> Result<Option<Vec<Written>>, StoreError> {
+    const RESULTS: &str = "SELECT a.results FROM appends a \
+         JOIN tenants t ON t.id = a.tenant WHERE t.name = ? AND a.id = ?";
+    let found: Option<String> = connection
+        .prepare_cached(RESULTS)
+        .and_then(|mut select| {
+            select.query_row((tenant.as_str(), id.uuid().into_bytes()), |row| row.get(0))
+        })
+        .map_err(store_error)?;
+    let Some(results) = found else { return Ok(None) };
+    let numbers: Vec<(u64, u64)> = serde_json::from_str(&results).map_err(damaged)?;
+    let written = |(version, position)| Written {
+        version: Version::new(version),
+        position: Position::new(position),
+    };
+    Ok(Some(numbers.into_iter().map(written).collect()))
 }
 
 pub(crate) fn select(

@@ -1,7 +1,7 @@
 //! What must hold for a batch to be appended.
 
 use es_core::{
-    AppendError, Batch, Claim, ClaimChange, Conflict, Expected, Position, RecordedEvent, StoreError,
+    AppendError, Batch, Claim, Conflict, Expected, Position, RecordedEvent, StoreError,
     StreamId, Unless, Version, Write, limits,
 };
 use rusqlite::{OptionalExtension, params};
@@ -10,6 +10,7 @@ use crate::{
     append::{select, signed},
     error::{damaged, store_error},
     log::{Head, Log},
+    page::clamp,
     row::{COLUMNS, integer, tags, unsigned},
 };
 
@@ -24,8 +25,9 @@ impl Log<'_> {
         for unless in &batch.unless {
             self.check_unless(batch, unless)?;
         }
-        for claim in &batch.claims {
-            self.check_claim(claim, &batch.claims)?;
+        let claims = batch.claims_in_order();
+        for (at, claim) in claims.iter().enumerate() {
+            self.check_claim(claim, &claims[..at])?;
         }
         Ok(())
     }
@@ -88,7 +90,7 @@ impl Log<'_> {
         sql: &str,
         tag: Option<&str>,
     ) -> Result<Option<Position>, StoreError> {
-        let after = signed(unless.after.get())?;
+        let after = clamp(unless.after.get());
         let mut select = self.connection.prepare_cached(sql).map_err(store_error)?;
         let mut rows = select.query(params![after, tenant, tag]).map_err(store_error)?;
         while let Some(row) = rows.next().map_err(store_error)? {
@@ -101,20 +103,16 @@ impl Log<'_> {
         Ok(None)
     }
 
-    fn check_claim(&mut self, claim: &Claim, all: &[Claim]) -> Result<(), AppendError> {
-        if claim.change() == ClaimChange::Release {
-            return Ok(());
+    fn check_claim(&mut self, claim: &Claim, earlier: &[Claim]) -> Result<(), AppendError> {
+        let stored = self.holder(claim)?;
+        match claim.holder_after(earlier, stored) {
+            Some(holder) if claim.is_refused_by(&holder) => Err(AppendError::Claimed {
+                scope: claim.scope().clone(),
+                key: claim.key().clone(),
+                holder,
+            }),
+            _ => Ok(()),
         }
-        let Some(holder) = self.holder(claim)? else { return Ok(()) };
-        let passed_on = all.iter().any(|other| {
-            other.change() == ClaimChange::Release
-                && (other.scope(), other.key()) == (claim.scope(), claim.key())
-                && *other.holder() == holder
-        });
-        if holder == *claim.holder() || passed_on {
-            return Ok(());
-        }
-        Err(AppendError::Claimed { scope: claim.scope().clone(), key: claim.key().clone(), holder })
     }
 
     fn holder(&mut self, claim: &Claim) -> Result<Option<StreamId>, StoreError> {

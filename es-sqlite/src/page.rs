@@ -120,7 +120,7 @@ impl Query {
             Direction::Backwards => DOWN,
         };
         let block = |position: u64| clamp(position / BLOCK);
-        let key = [block(window.after.get() + 1), block(window.up_to.get())];
+        let key = [block(window.after.get().saturating_add(1)), block(window.up_to.get())];
         let mut select = connection.prepare_cached(sql).map_err(store_error)?;
         let mut rows = select.query(key).map_err(store_error)?;
         while let Some(row) = rows.next().map_err(store_error)? {
@@ -284,7 +284,7 @@ pub(crate) fn window_of_append(
 }
 
 /// Beyond what SQLite can count there is nothing.
-fn clamp(number: u64) -> i64 {
+pub(crate) fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

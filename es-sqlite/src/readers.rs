@@ -1,6 +1,10 @@
 //! A few threads, each with a connection of its own, that read.
 
-use std::{sync::Arc, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
 
 use es_core::StoreError;
 use parking_lot::Mutex;
@@ -84,7 +88,8 @@ fn serve(mut reader: Reader, queue: &Jobs) {
     loop {
         let job = queue.lock().blocking_recv();
         match job {
-            Some(job) => job(&mut reader),
+            // A job that panics answers nobody, and the thread reads on.
+            Some(job) => drop(catch_unwind(AssertUnwindSafe(|| job(&mut reader)))),
             None => return,
         }
     }

@@ -90,7 +90,11 @@ fn first_page(
     let up_to = read.up_to.map_or(head, |up_to: Position| up_to.min(head));
     let window = Window { after: read.after, up_to };
     let window = window_of_append(&reader.connection, &read, window)?;
+    let after = read.after;
     let query = Query::resolve(&reader.connection, read)?;
+    if window.is_read() {
+        return Ok((Arc::new(query), Page { events: Vec::new(), through: after }, window));
+    }
     let (page, window) = query.page(&reader.connection, &mut reader.names, window, wanted)?;
     Ok((Arc::new(query), page, window))
 }

@@ -68,7 +68,7 @@ impl Rows {
         self.payloads.extend_from_slice(bytes.map_err(|e| unreadable(row, e))?);
         self.ends.push(self.payloads.len());
         let version = Version::new(unsigned(row, 2)?);
-        let append_id = AppendId::new(uuid(row, 6)?.unwrap_or_default());
+        let append_id = uuid(row, 6)?.map(AppendId::new);
         Ok(RecordedEvent::new(event, stream, version, position, append_id, time(row, 4)?))
     }
 

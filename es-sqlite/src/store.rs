@@ -180,7 +180,11 @@ impl Following {
                 return Some(page);
             }
             let after = self.after;
+            if self.read.up_to.is_some_and(|up_to| after >= up_to) {
+                return None;
+            }
             let head = *self.head.wait_for(|head| *head > after).await.ok()?;
+            let head = self.read.up_to.map_or(head, |up_to| up_to.min(head));
             let readers = match self.store.readers() {
                 Ok(readers) => readers,
                 Err(error) => return Some(Err(error)),

@@ -34,10 +34,11 @@ impl Log {
         }
         self.check_expected(&batch.writes)?;
         self.check_unless(&batch)?;
-        for claim in &batch.claims {
-            self.check_claim(claim, &batch.claims)?;
+        let claims = batch.claims_in_order();
+        for (at, claim) in claims.iter().enumerate() {
+            self.check_claim(claim, &claims[..at])?;
         }
-        for claim in &batch.claims {
+        for claim in &claims {
             self.change_claim(claim);
         }
         Ok(self.write(batch.writes, now))
@@ -107,21 +108,16 @@ impl Log {
         Ok(())
     }
 
-    fn check_claim(&self, claim: &Claim, all: &[Claim]) -> Result<(), AppendError> {
-        let Some(holder) = self.claims.get(&key(claim)) else { return Ok(()) };
-        let passed_on = all.iter().any(|other| {
-            key(other) == key(claim)
-                && other.change() == ClaimChange::Release
-                && other.holder() == holder
-        });
-        if claim.change() == ClaimChange::Release || holder == claim.holder() || passed_on {
-            return Ok(());
+    fn check_claim(&self, claim: &Claim, earlier: &[Claim]) -> Result<(), AppendError> {
+        let holder = claim.holder_after(earlier, self.claims.get(&key(claim)).cloned());
+        match holder {
+            Some(holder) if claim.is_refused_by(&holder) => Err(AppendError::Claimed {
+                scope: claim.scope().clone(),
+                key: claim.key().clone(),
+                holder,
+            }),
+            _ => Ok(()),
         }
-        Err(AppendError::Claimed {
-            scope: claim.scope().clone(),
-            key: claim.key().clone(),
-            holder: holder.clone(),
-        })
     }
 
     fn change_claim(&mut self, claim: &Claim) {
@@ -166,8 +162,8 @@ impl Log {
             places.push(self.events.len());
             let position = Position::new(self.events.len() as u64 + 1);
             let version = Version::NONE.plus(places.len());
-            let (stream, id) = (stream.clone(), append_id.unwrap_or_default());
-            self.events.push(RecordedEvent::new(event, stream, version, position, id, now));
+            let stream = stream.clone();
+            self.events.push(RecordedEvent::new(event, stream, version, position, append_id, now));
         }
         Written { version: Version::NONE.plus(places.len()), position: self.head() }
     }

@@ -4,5 +4,7 @@ CREATE TABLE appends (
     id BLOB NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
+    -- The versions and positions of its writes as JSON, if it has several.
+    results TEXT,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;

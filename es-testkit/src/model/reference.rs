@@ -102,7 +102,8 @@ impl Reference {
         if known.is_empty() {
             return None;
         }
-        if known.len() < ids.len() {
+        let nameless = |write: &Write| write.append_id.is_none() && !write.events.is_empty();
+        if known.len() < ids.len() || batch.writes.iter().any(nameless) {
             return Some(Answer::PartlyKnown(known));
         }
         let versions = known.iter().flat_map(|id| self.appends[id].clone()).collect();
@@ -137,7 +138,7 @@ impl Reference {
         for event in &write.events {
             *version = version.plus(1);
             let position = Position::new(self.log.len() as u64 + 1);
-            let (stream, id) = (write.stream.clone(), write.append_id.unwrap_or_default());
+            let (stream, id) = (write.stream.clone(), write.append_id);
             let event =
                 RecordedEvent::new(event.clone(), stream, *version, position, id, TestClock::START);
             self.log.push(event);

@@ -5,6 +5,8 @@ use es_core::{
     Position, Read, Version, Write, memory::MemoryStore,
 };
 
+use futures_util::FutureExt;
+
 use super::Bug;
 
 type Outcome = Result<Appended, AppendError>;
@@ -84,16 +86,28 @@ async fn write_by_write(sound: &MemoryStore, batch: Batch) -> Outcome {
     Ok(all)
 }
 
-/// Two steps with a pause between them: who drops the call has half of it.
+/// Whoever drops the call while it waits finds the first write done alone.
 async fn half_by_half(sound: &MemoryStore, batch: Batch) -> Outcome {
-    if batch.writes.len() < 2 || batch.writes.iter().any(|write| write.append_id.is_none()) {
-        return sound.append(batch).await;
-    }
-    let mut first = batch.clone();
-    first.writes.truncate(1);
-    sound.append(first).await?;
+    let mut dropped = HalfDone { sound: sound.clone(), batch: Some(batch) };
     tokio::task::yield_now().await;
-    sound.append(batch).await
+    match dropped.batch.take() {
+        Some(batch) => sound.append(batch).await,
+        None => Ok(Appended::default()),
+    }
+}
+
+struct HalfDone {
+    sound: MemoryStore,
+    batch: Option<Batch>,
+}
+
+impl Drop for HalfDone {
+    fn drop(&mut self) {
+        if let Some(mut batch) = self.batch.take() {
+            batch.writes.truncate(1);
+            let _ = self.sound.append(batch).now_or_never();
+        }
+    }
 }
 
 /// Looks first, and writes afterwards whatever has come between.

@@ -44,7 +44,7 @@ pub enum Bug {
     HandOverMisses,
     /// A follower is offered an event twice where the past meets the present.
     HandOverDoubles,
-    /// A follower's filter is forgotten once it is live.
+    /// A follower's filters are forgotten.
     FollowForgetsFilter,
     /// A read from a version begins one event late, as a load does that takes
     /// a snapshot for newer than it is.

@@ -9,7 +9,7 @@ pub(super) fn follow(bug: Bug, sound: &MemoryStore, read: Read) -> Pages {
     match bug {
         Bug::HandOverMisses => past_then_present(sound, read, Gap::Missed),
         Bug::HandOverDoubles => past_then_present(sound, read, Gap::Doubled),
-        Bug::FollowForgetsFilter => past_then_present(sound, read, Gap::Unfiltered),
+        Bug::FollowForgetsFilter => sound.follow(unfiltered(read)),
         Bug::ThroughTooFar => sound.follow(read).map_ok(reads::too_far).boxed(),
         _ => sound.follow(read),
     }
@@ -19,7 +19,6 @@ pub(super) fn follow(bug: Bug, sound: &MemoryStore, read: Read) -> Pages {
 enum Gap {
     Missed,
     Doubled,
-    Unfiltered,
 }
 
 /// Reads the past, then asks where the head is, then follows from there: what
@@ -35,11 +34,7 @@ fn past_then_present(sound: &MemoryStore, read: Read, gap: Gap) -> Pages {
         let head = store.head().await.unwrap_or_default();
         let from = match gap {
             Gap::Doubled => Position::new(head.get().saturating_sub(1)).max(read.after),
-            _ => head.max(read.after),
-        };
-        let read = match gap {
-            Gap::Unfiltered => unfiltered(read),
-            _ => read,
+            Gap::Missed => head.max(read.after),
         };
         let reached = Page { events: vec![], through: from };
         let reached = futures_util::stream::once(future::ok(reached));

@@ -6,6 +6,8 @@ use std::{error::Error, io::Write, process::ExitCode};
 use es_core::EventStore;
 use es_sqlite::{SqliteOptions, SqliteStore, Synchronous};
 
+type Done = Result<(), Box<dyn Error + Send + Sync>>;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -18,7 +20,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+async fn run(arguments: &[String]) -> Done {
     let [file, first, last, flags @ ..] = arguments else {
         return Err("worker FILE FIRST LAST [normal] [together]".into());
     };
@@ -37,8 +39,6 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     store.close().await;
     Ok(())
 }
-
-type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
 #[expect(clippy::disallowed_methods, reason = "a program may start tasks as it likes")]
 fn every(store: SqliteStore, first: u64, last: u64, step: u64) -> tokio::task::JoinHandle<Done> {

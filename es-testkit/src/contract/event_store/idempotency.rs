@@ -164,6 +164,17 @@ pub async fn a_batch_whose_ids_are_partly_known_is_refused_with_those(log: &Log)
     log.assert_holds(2).await;
 }
 
+/// Events without an id are never known, so a known append that comes again
+/// beside them is told, and they are not lost in silence.
+pub async fn events_without_an_id_beside_a_known_append_are_not_swallowed(log: &Log) {
+    let old = append_of(fake::events(2));
+    log.must(Batch::new([old.clone()])).await;
+    let nameless = Write::new(stream("a")).events(fake::events(1));
+    let known = known(log.refused(Batch::new([old.clone(), nameless])).await);
+    assert_eq!(known.into_iter().map(|(id, _)| Some(id)).collect::<Vec<_>>(), [old.append_id]);
+    log.assert_holds(2).await;
+}
+
 /// What was left of a partly known batch can be appended by itself.
 pub async fn the_rest_of_a_partly_known_batch_can_be_appended(log: &Log) {
     let (old, new) = (append_of(fake::events(2)), append_of(fake::events(1)));
@@ -232,7 +243,7 @@ pub async fn events_bear_the_id_of_their_append(log: &Log) {
     let ids = [one.append_id, one.append_id, two.append_id];
     log.must(Batch::new([one, two])).await;
     let found: Vec<_> =
-        log.of(&stream("a")).await.iter().map(|event| Some(event.append_id)).collect();
+        log.of(&stream("a")).await.iter().map(|event| event.append_id).collect();
     assert_eq!(found, ids);
 }
 

@@ -109,6 +109,7 @@ macro_rules! __event_store_promises {
                 a_folded_batch_whose_ids_are_all_known_is_repeated,
                 single_appends_are_known_when_they_come_again_folded,
                 a_batch_whose_ids_are_partly_known_is_refused_with_those,
+                events_without_an_id_beside_a_known_append_are_not_swallowed,
                 the_rest_of_a_partly_known_batch_can_be_appended,
                 writes_that_share_an_id_around_another_are_invalid,
                 a_conflict_does_not_use_up_the_id,

@@ -175,7 +175,7 @@ pub async fn what_one_append_wrote_can_be_read(log: &Log) {
     log.must(to(&stream("a"), 2).append_id(one)).await;
     log.must(to(&stream("a"), 3).append_id(two)).await;
     log.have(&stream("b"), 2).await;
-    assert_finds(log, Read::append(two), |event| event.append_id == two).await;
+    assert_finds(log, Read::append(two), |event| event.append_id == Some(two)).await;
 }
 
 /// An append id that was never used wrote nothing.
