@@ -115,7 +115,10 @@ impl Commands {
                 Ok(events) if events.is_empty() => Vec::new(),
                 Ok(events) => events,
                 Err(reason) => {
-                    return self.first_result(id, attempt).await?.ok_or(SendError::Rejected(reason));
+                    return self
+                        .first_result(id, attempt)
+                        .await?
+                        .ok_or(SendError::Rejected(reason));
                 }
             };
             if events.is_empty() {

@@ -5,8 +5,8 @@ use std::{
 
 use async_trait::async_trait;
 use es_core::{
-    Checkpoint, Codec, Name, Position, Recorded, Row, RowId, Rows, StoreError, StoreErrorKind, Tenant, Views,
-    event_names,
+    Checkpoint, Codec, Name, Position, Recorded, Row, RowId, Rows, StoreError, StoreErrorKind,
+    Tenant, Views, event_names,
 };
 
 use crate::{Keys, Projection, ProjectionError, View, batch::PageBatch};

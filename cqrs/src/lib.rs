@@ -39,6 +39,8 @@ pub use commands::{Commands, CommandsBuilder};
 pub use decision::Decision;
 pub use dispatch::{Dispatch, Outcome, ToAggregate};
 pub use es_core::{Aggregate, Event, Evolve};
+#[doc(hidden)]
+pub use es_core::{Claim, NameError, StreamId};
 #[cfg(feature = "derive")]
 pub use es_derive::{Command, Query};
 pub use guard::{Guard, Guarded};

@@ -7,9 +7,9 @@ use std::{
 };
 
 use es_core::{
-    Aggregate, AppendError, AppendId, Appended, Batch, Claim, Conflict, Evolve, EventStore, EventStoreExt,
-    Expected, Loaded, NewEvent, Position, Read, RecordedEvent, StoreErrorKind, StreamId, Version,
-    Write,
+    Aggregate, AppendError, AppendId, Appended, Batch, Claim, Conflict, EventStore, EventStoreExt,
+    Evolve, Expected, Loaded, NewEvent, Position, Read, RecordedEvent, StoreErrorKind, StreamId,
+    Version, Write,
 };
 
 use crate::{

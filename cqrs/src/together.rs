@@ -183,7 +183,10 @@ impl Commands {
             let events = match command.decide(D::Aggregates::refs(&loaded)) {
                 Ok(events) => events,
                 Err(reason) => {
-                    return self.first_result(id, attempt).await?.ok_or(SendError::Rejected(reason));
+                    return self
+                        .first_result(id, attempt)
+                        .await?
+                        .ok_or(SendError::Rejected(reason));
                 }
             };
             let writes = D::Aggregates::writes(self, &loaded, events)?;

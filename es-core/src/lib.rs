@@ -62,6 +62,7 @@ mod name;
 mod position;
 mod read;
 mod recorded;
+mod rejection;
 #[cfg(feature = "schema")]
 mod schema;
 mod snapshot;
@@ -90,6 +91,7 @@ pub use name::{Name, NameError, Tag, Tenant};
 pub use position::{Position, Version};
 pub use read::{Direction, Read, Scope, event_names};
 pub use recorded::{DROPPED, NewEvent, RecordedEvent};
+pub use rejection::Rejection;
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemas};
 pub use snapshot::{Snapshot, Snapshots};

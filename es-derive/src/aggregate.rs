@@ -32,12 +32,12 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let id = keys.ty("id", &mut errors);
     let id = id.unwrap_or_else(|| parse_quote!(::std::string::String));
     let error = keys.ty("error", &mut errors);
-    let error = error.unwrap_or_else(|| parse_quote!(::core::convert::Infallible));
     let revision = keys.number("revision", &mut errors).unwrap_or(1);
     let chosen = keys.root(&mut errors);
     errors.finish()?;
 
     let root = root::of_the_log(chosen, ATTR.name)?;
+    let error = error.unwrap_or_else(|| parse_quote!(#root::Rejection));
     let fingerprint = fingerprint::of(input, revision);
     let name = &input.ident;
     let (parameters, arguments, bounds) = input.generics.split_for_impl();

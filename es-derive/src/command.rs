@@ -1,16 +1,20 @@
 //! `#[derive(Command)]`.
 
+mod claims;
+mod id;
+
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
-use syn::{Attribute, Data, DeriveInput, Fields, Ident, Meta, spanned::Spanned};
+use quote::quote;
+use syn::{Data, DeriveInput, Fields, Ident, Type};
 
 use crate::{
     errors::Errors,
     generics,
-    keys::Attr,
+    keys::{Attr, Keys},
     names::{self, check_dotted},
     root,
 };
+use id::Id;
 
 const ATTR: Attr =
     Attr { name: "command", place: "a command", keys: &["aggregate", "creates", "name", "crate"] };
@@ -20,20 +24,17 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let fields = fields(input)?;
     generics::refuse_lifetimes(input, "a command", &mut errors);
     let keys = ATTR.read(&input.attrs, &mut errors);
-    let aggregate = keys.ty("aggregate", &mut errors);
-    if !keys.has("aggregate") {
-        let message = "a command says who decides about it: \
-                       write `#[command(aggregate = SomeAggregate)]` above it";
-        errors.push(syn::Error::new(input.ident.span(), message));
-    }
+    let id = id::read(fields, &input.ident, &mut errors);
+    let aggregate = aggregate(&keys, id.as_ref(), &input.ident, &mut errors);
     let name = keys.text("name", &mut errors);
     let name = errors.check(names::written_or_snake_case(name, &input.ident, check_dotted));
     let creates = keys.flag("creates", &mut errors);
     let chosen = keys.root(&mut errors);
-    let id = id(fields, &input.ident, &mut errors);
+    let claimed = claims::read(input, fields, &mut errors);
     errors.finish()?;
 
     let root = root::of_cqrs(chosen, ATTR.name)?;
+    let claims = claims::expand(&claimed, &root);
     let command = &input.ident;
     let (parameters, arguments, bounds) = input.generics.split_for_impl();
     Ok(quote! {
@@ -46,6 +47,8 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
             fn id(&self) -> &<Self::Aggregate as #root::Aggregate>::Id {
                 #id
             }
+
+            #claims
         }
     })
 }
@@ -60,31 +63,33 @@ fn fields(input: &DeriveInput) -> syn::Result<&Fields> {
     }
 }
 
-/// A reference to the one field that has `#[id]`.
-fn id(fields: &Fields, command: &Ident, errors: &mut Errors) -> Option<TokenStream> {
-    let mut id = None;
-    for (field, member) in fields.iter().zip(fields.members()) {
-        for attr in field.attrs.iter().filter(|attr| attr.path().is_ident("id")) {
-            errors.check(alone(attr));
-            if id.is_some() {
-                let message = "a second `#[id]`: keep it on the one field that names the aggregate";
-                errors.push(syn::Error::new_spanned(attr, message));
-            }
-            // At the field's place, so that a wrong type is shown there.
-            id = Some(quote_spanned!(field.ty.span()=> &self.#member));
+/// Who decides: it stands above the command or at its id.
+fn aggregate(
+    keys: &Keys,
+    id: Option<&Id<'_>>,
+    command: &Ident,
+    errors: &mut Errors,
+) -> Option<Type> {
+    let at_id = match id.map_or(Ok(None), Id::aggregate) {
+        Ok(at_id) => at_id,
+        Err(error) => {
+            errors.push(error);
+            return None;
         }
-    }
-    if id.is_none() {
-        let message = "no field has `#[id]`: write it above the field that says which aggregate \
-                       the command is for";
-        errors.push(syn::Error::new(command.span(), message));
-    }
-    id
-}
-
-fn alone(attr: &Attribute) -> syn::Result<()> {
-    match attr.meta {
-        Meta::Path(_) => Ok(()),
-        _ => Err(syn::Error::new_spanned(attr, "`#[id]` takes nothing: write it alone")),
+    };
+    match (keys.has("aggregate"), at_id) {
+        (true, None) => keys.ty("aggregate", errors),
+        (false, Some(aggregate)) => Some(aggregate),
+        (true, Some(aggregate)) => {
+            let message = "the aggregate is written twice: keep it here or in `#[command(…)]`";
+            errors.push(syn::Error::new_spanned(aggregate, message));
+            None
+        }
+        (false, None) => {
+            let message = "a command says who decides about it: write `#[id(SomeAggregate)]` at \
+                           its id, or `#[command(aggregate = SomeAggregate)]` above it";
+            errors.push(syn::Error::new(command.span(), message));
+            None
+        }
     }
 }

@@ -16,7 +16,7 @@ impl Attr {
     /// Reads on after an unknown key, so that one slip makes one error.
     pub(crate) fn read(&self, attrs: &[Attribute], errors: &mut Errors) -> Keys {
         let mut keys = Keys::default();
-        for attr in attrs.iter().filter(|attr| attr.path().is_ident(self.name)) {
+        for attr in on(attrs, self.name) {
             let parsed = attr.parse_nested_meta(|meta| {
                 match self.known(&meta) {
                     Some(name) => keys.0.push(Key { name, value: value(&meta)? }),
@@ -46,6 +46,14 @@ impl Attr {
             known.join(", ")
         ))
     }
+}
+
+/// The attributes of this name.
+pub(crate) fn on<'a>(
+    attrs: &'a [Attribute],
+    name: &'static str,
+) -> impl Iterator<Item = &'a Attribute> {
+    attrs.iter().filter(move |attr| attr.path().is_ident(name))
 }
 
 /// The keys that were written, in their order.

@@ -59,6 +59,7 @@ mod errors;
 mod event;
 mod fingerprint;
 mod generics;
+mod items;
 mod keys;
 mod names;
 mod query;

@@ -217,7 +217,6 @@ impl Log<'_> {
         let mut insert = self.connection.prepare_cached(TAG).map_err(store_error)?;
         insert.execute(params![tenant, tag, position]).map(|_| ()).map_err(store_error)
     }
-
 }
 
 /// The last position of the log.

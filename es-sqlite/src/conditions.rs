@@ -1,8 +1,8 @@
 //! What must hold for a batch to be appended.
 
 use es_core::{
-    AppendError, Batch, Claim, Conflict, Expected, Position, RecordedEvent, StoreError,
-    StreamId, Unless, Version, Write, limits,
+    AppendError, Batch, Claim, Conflict, Expected, Position, RecordedEvent, StoreError, StreamId,
+    Unless, Version, Write, limits,
 };
 use rusqlite::{OptionalExtension, params};
 

@@ -44,6 +44,8 @@ fn open(options: &SqliteOptions, create: OpenFlags) -> Result<Connection, StoreE
     connection.set_db_config(stable_plans, true).map_err(store_error)?;
     let kibibytes = i64::try_from(options.cache_bytes / 1024).unwrap_or(i64::MAX);
     connection.pragma_update(None, "cache_size", -kibibytes).map_err(store_error)?;
+    // Somebody else's file must be refused before its journal is changed.
+    migrate::version(&connection)?;
     let mode: String = connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(store_error)?;

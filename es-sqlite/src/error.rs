@@ -52,6 +52,19 @@ pub(crate) fn closed() -> StoreError {
     StoreError::new(StoreErrorKind::Closed, "the store was closed")
 }
 
+/// A failure to read a row that other rows refer to.
+pub(crate) fn row_error(source: Error) -> StoreError {
+    match source {
+        Error::QueryReturnedNoRows
+        | Error::InvalidColumnType(..)
+        | Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..) => {
+            damaged(format!("a row is missing or bad: {source}"))
+        }
+        source => store_error(source),
+    }
+}
+
 /// A row that does not hold what this program writes.
 pub(crate) fn damaged(what: impl std::fmt::Display) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, format!("{what}, restore the file from a copy"))

@@ -30,8 +30,12 @@ const VERSIONS: &[&[&str]] = &[&[
 
 /// Brings the schema to this program's version. Two processes at once are safe:
 /// the second waits for the first and finds the work done. Killed half-way, it
-/// begins again: a version is one transaction.
+/// begins again: a version is one transaction. A file that is up to date is not
+/// written.
 pub(crate) fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    if version(connection)? == VERSIONS.len() {
+        return Ok(());
+    }
     connection.execute_batch("BEGIN IMMEDIATE").map_err(store_error)?;
     let outcome = bring_up(connection);
     let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
@@ -49,7 +53,12 @@ fn bring_up(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "application_id", APPLICATION).map_err(store_error)
 }
 
-fn version(connection: &Connection) -> Result<usize, StoreError> {
+/// The version of the schema, 0 in an empty file.
+///
+/// # Errors
+///
+/// `Schema` for a file that is not ours, or that a newer program has made.
+pub(crate) fn version(connection: &Connection) -> Result<usize, StoreError> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let application = number("application_id").map_err(store_error)?;
     let found = number("user_version").map_err(store_error)?;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash};
 use es_core::{ContentType, Name, StoreError, StreamId, Tenant};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::error::{damaged, store_error};
+use crate::error::{damaged, row_error, store_error};
 
 /// What an event's payload is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,7 +82,7 @@ impl NamesByNumber {
                     Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, String>(2)?))
                 })
             })
-            .map_err(store_error)?;
+            .map_err(row_error)?;
         let bad = |e| damaged(format!("kind {id} has a bad name: {e}"));
         let kind = Kind {
             event_type: Name::new(row.0).map_err(bad)?,
@@ -111,7 +111,7 @@ impl NamesByNumber {
                     Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, whose))
                 })
             })
-            .map_err(store_error)?;
+            .map_err(row_error)?;
         let bad = |e| damaged(format!("stream {id} has a bad name: {e}"));
         let stream = StreamId::parse(name).map_err(bad)?.of(Tenant::new(whose).map_err(bad)?);
         let row = StreamRow { stream, tenant, category };

@@ -72,7 +72,7 @@ impl SqliteOptions {
             synchronous: Synchronous::Full,
             readers: 2,
             busy_timeout: Duration::from_secs(5),
-            cache_bytes: 32 * 1024 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
             queue: 4_096,
             poll: Duration::from_millis(50),
             spin: Duration::from_micros(200),

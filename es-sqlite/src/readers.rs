@@ -20,6 +20,7 @@ const QUEUE: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Readers {
     jobs: mpsc::Sender<Job>,
+    threads: usize,
 }
 
 /// What a job may use.
@@ -28,7 +29,12 @@ pub(crate) struct Reader {
     pub(crate) names: NamesByNumber,
 }
 
-type Job = Box<dyn FnOnce(&mut Reader) + Send>;
+/// Something to read, or the end for the thread that comes to it.
+enum Job {
+    Read(Box<dyn FnOnce(&mut Reader) + Send>),
+    Close,
+}
+
 type Jobs = Arc<Mutex<mpsc::Receiver<Job>>>;
 type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 
@@ -48,7 +54,20 @@ impl Readers {
                 drop(alive);
             });
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs, threads: options.readers })
+    }
+
+    /// Ends the threads once they have read what was asked for before this,
+    /// whoever still holds a way to them.
+    pub(crate) async fn close(&self) {
+        for _ in 0..self.threads {
+            let _ = self.jobs.send(Job::Close).await;
+        }
+    }
+
+    /// Waits until the threads have ended.
+    pub(crate) async fn closed(&self) {
+        self.jobs.closed().await;
     }
 
     /// Reads something.
@@ -80,7 +99,7 @@ where
 {
     let (answer, answered) = oneshot::channel();
     let job = move |reader: &mut Reader| drop(answer.send(read(reader)));
-    (Box::new(job), answered)
+    (Job::Read(Box::new(job)), answered)
 }
 
 /// One thread waits at the queue, the others wait for its place.
@@ -89,8 +108,8 @@ fn serve(mut reader: Reader, queue: &Jobs) {
         let job = queue.lock().blocking_recv();
         match job {
             // A job that panics answers nobody, and the thread reads on.
-            Some(job) => drop(catch_unwind(AssertUnwindSafe(|| job(&mut reader)))),
-            None => return,
+            Some(Job::Read(job)) => drop(catch_unwind(AssertUnwindSafe(|| job(&mut reader)))),
+            Some(Job::Close) | None => return,
         }
     }
 }

@@ -85,7 +85,10 @@ impl SqliteStore {
     /// [`Closed`](StoreErrorKind::Closed).
     pub async fn close(&self) {
         self.inner.writer.close().await;
-        self.inner.readers.lock().take();
+        let readers = self.inner.readers.lock().take();
+        if let Some(readers) = readers {
+            readers.close().await;
+        }
         self.inner.watcher.lock().take();
         while self.inner.ended.lock().await.recv().await.is_some() {}
     }
@@ -183,12 +186,16 @@ impl Following {
             if self.read.up_to.is_some_and(|up_to| after >= up_to) {
                 return None;
             }
-            let head = *self.head.wait_for(|head| *head > after).await.ok()?;
-            let head = self.read.up_to.map_or(head, |up_to| up_to.min(head));
             let readers = match self.store.readers() {
                 Ok(readers) => readers,
                 Err(error) => return Some(Err(error)),
             };
+            let head = tokio::select! {
+                biased;
+                head = self.head.wait_for(|head| *head > after) => *head.ok()?,
+                () = readers.closed() => return Some(Err(closed())),
+            };
+            let head = self.read.up_to.map_or(head, |up_to| up_to.min(head));
             let read = self.read.clone().after(self.after).up_to(head);
             self.reading = Some(Reading::new(readers, read));
         }

@@ -190,7 +190,14 @@ impl FakeEvent {
     pub fn recorded(self, stream_name: &str, version: u64, position: u64) -> RecordedEvent {
         let (version, position) = (Version::new(version), Position::new(position));
         let stream = stream(stream_name);
-        RecordedEvent::new(self.event, stream, version, position, Some(append_id()), TestClock::START)
+        RecordedEvent::new(
+            self.event,
+            stream,
+            version,
+            position,
+            Some(append_id()),
+            TestClock::START,
+        )
     }
 }
 

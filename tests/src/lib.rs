@@ -1,8 +1,6 @@
 //! What crosses crates: events to append, and a worker to kill.
 
-use es_core::{
-    AppendId, Batch, ContentType, Expected, Name, NewEvent, StreamId, Version, World,
-};
+use es_core::{AppendId, Batch, ContentType, Expected, Name, NewEvent, StreamId, Version, World};
 
 /// The events of the worker: `worker-N`, four streams in turn.
 pub fn worker_stream(number: u64) -> StreamId {

@@ -11,9 +11,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Event)]
 #[event(prefix = "account")]
 pub(crate) enum AccountEvent {
-    Deposited { amount: i64 },
-    Withdrawn { amount: i64 },
-    Named { name: String },
+    Deposited {
+        amount: i64,
+    },
+    Withdrawn {
+        amount: i64,
+    },
+    Named {
+        name: String,
+    },
     /// Its fold panics.
     Cursed,
 }

@@ -163,7 +163,11 @@ impl<S: EventStore> EventStore for Faulty<S> {
         if *self.conflicts.lock() {
             let stream = batch.writes[0].stream.clone();
             let actual = self.inner.version(&stream).await?.plus(1);
-            return Err(AppendError::Conflict(Box::new(Conflict { stream, actual, unseen: vec![] })));
+            return Err(AppendError::Conflict(Box::new(Conflict {
+                stream,
+                actual,
+                unseen: vec![],
+            })));
         }
         match self.answer() {
             None => self.inner.append(batch).await,

@@ -29,10 +29,8 @@ async fn a_full_queue_refuses_at_once() {
     let store = Faulty::new(MemoryStore::new());
     let commands = with(store.clone(), Settings::new().queue(2));
     let folded = store.folded(&commands, "ada", 1, async || {
-        let waiting = [
-            enter(&commands, deposit("ada", 1)).await,
-            enter(&commands, deposit("ada", 1)).await,
-        ];
+        let waiting =
+            [enter(&commands, deposit("ada", 1)).await, enter(&commands, deposit("ada", 1)).await];
         let refused = commands.send(deposit("ada", 1)).await;
         assert!(matches!(refused, Err(SendError::Contended { attempts: 0 })), "{refused:?}");
         drop(enter(&commands, deposit("bob", 1)).await);
@@ -109,10 +107,7 @@ async fn a_panicking_decision_is_told_and_the_lane_goes_on() {
     let commands = Commands::new(store.clone());
     assert!(has_panicked(&commands.send(Panic { account: "ada".into() }).await));
     let folded = store.folded(&commands, "ada", 1, async || {
-        [
-            enter(&commands, deposit("ada", 10)).await,
-            enter(&commands, withdraw("ada", 11)).await,
-        ]
+        [enter(&commands, deposit("ada", 10)).await, enter(&commands, withdraw("ada", 11)).await]
     });
     let panicking = commands.send(Panic { account: "ada".into() });
     let ([one, two], panicked) = futures_util::future::join(folded, panicking).await;

@@ -6,8 +6,8 @@ use cqrs::{Commands, Dispatch, Guard, SendError};
 use es_core::{Metadata, memory::MemoryStore};
 use parking_lot::Mutex;
 use tower::{
-    ServiceBuilder, buffer::BufferLayer, limit::ConcurrencyLimitLayer,
-    limit::RateLimitLayer, timeout::TimeoutLayer,
+    ServiceBuilder, buffer::BufferLayer, limit::ConcurrencyLimitLayer, limit::RateLimitLayer,
+    timeout::TimeoutLayer,
 };
 
 use crate::{

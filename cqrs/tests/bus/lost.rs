@@ -47,10 +47,7 @@ async fn a_folded_group_whose_answer_is_lost_is_done_once_and_told_so() {
     store.race_nothing();
     store.plan(Fault::Lost);
     let folded = store.folded(&commands, "ada", 10, async || {
-        [
-            enter(&commands, withdraw("ada", 10)).await,
-            enter(&commands, deposit("ada", 3)).await,
-        ]
+        [enter(&commands, withdraw("ada", 10)).await, enter(&commands, deposit("ada", 3)).await]
     });
     let [withdrawn, deposited] = folded.await;
     withdrawn.await.unwrap();
@@ -112,10 +109,7 @@ async fn a_failure_that_stays_reaches_every_sender_of_the_group() {
         store.race_nothing();
         store.plan(Fault::Before(kind));
         let folded = store.folded(&commands, "ada", 10, async || {
-            [
-                enter(&commands, withdraw("ada", 10)).await,
-                enter(&commands, deposit("ada", 3)).await,
-            ]
+            [enter(&commands, withdraw("ada", 10)).await, enter(&commands, deposit("ada", 3)).await]
         });
         for sent in folded.await {
             assert!(failed_with(&sent.await, kind));

@@ -148,7 +148,8 @@ async fn the_same_id_twice_in_one_group_happens_once_on_sqlite() {
 
 async fn a_repeated_decision_gets_the_first_result(store: impl EventStore + Clone) {
     let commands = Commands::new(store.clone());
-    let take = |student: &str| TakeSeat { course: "rust".into(), student: student.into(), seats: 2 };
+    let take =
+        |student: &str| TakeSeat { course: "rust".into(), student: student.into(), seats: 2 };
     let first = commands.once(id("a")).decide(take("ada")).await.unwrap();
     commands.decide(take("bob")).await.unwrap();
     // The course is full now, and would refuse.

@@ -165,7 +165,8 @@ impl Open {
     /// What another program sees in the file.
     fn sum(&self) -> Option<i64> {
         let file = rusqlite::Connection::open(self.folder.path().join("bank.db")).unwrap();
-        let sum = file.query_row("SELECT sum FROM sums WHERE account = 'ada'", [], |row| row.get(0));
+        let sum =
+            file.query_row("SELECT sum FROM sums WHERE account = 'ada'", [], |row| row.get(0));
         sum.ok()
     }
 

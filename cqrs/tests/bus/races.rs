@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use cqrs::{Commands, Settings};
-use es_core::{
-    AggregateStoreExt, EventStore, EventStoreExt, Read, Version, memory::MemoryStore,
-};
+use es_core::{AggregateStoreExt, EventStore, EventStoreExt, Read, Version, memory::MemoryStore};
 use es_sqlite::{SqliteOptions, SqliteStore, Synchronous};
 
 use crate::{
@@ -22,7 +20,8 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
@@ -39,7 +38,10 @@ async fn sqlite(folder: &tempfile::TempDir) -> SqliteStore {
     options.synchronous(Synchronous::Normal).open().await.unwrap()
 }
 
-async fn sixteen_tasks_lose_no_deposit(store: impl EventStore + Clone, settings: Settings<Account>) {
+async fn sixteen_tasks_lose_no_deposit(
+    store: impl EventStore + Clone,
+    settings: Settings<Account>,
+) {
     let commands = with(store.clone(), settings);
     let tasks: Vec<_> = (0..16)
         .map(|_| {
@@ -197,10 +199,7 @@ async fn a_folded_group_is_in_the_log_wholly_or_not_at_all() {
     let commands = with(store.clone(), Settings::new().attempts(1));
     let (racer, conflicting) = (store.inner.clone(), store.clone());
     let folded = store.folded(&commands, "joint", 1, async || {
-        [
-            enter(&commands, deposit("joint", 1)).await,
-            enter(&commands, deposit("joint", 1)).await,
-        ]
+        [enter(&commands, deposit("joint", 1)).await, enter(&commands, deposit("joint", 1)).await]
     });
     store.race_nothing();
     store.race(async move {

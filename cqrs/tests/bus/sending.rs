@@ -87,10 +87,7 @@ async fn metadata_reaches_every_event_of_its_own_command_and_no_other() {
         commands.with(Metadata::new().user_id("bob")),
     );
     let folded = store.folded(&commands, "joint", 1, async || {
-        [
-            enter(&by_ada, deposit("joint", 2)).await,
-            enter(&by_bob, deposit("joint", 3)).await,
-        ]
+        [enter(&by_ada, deposit("joint", 2)).await, enter(&by_bob, deposit("joint", 3)).await]
     });
     for sent in folded.await {
         sent.await.unwrap();
@@ -184,4 +181,3 @@ async fn a_store_that_is_full_reaches_the_sender() {
     assert_eq!(error.kind(), StoreErrorKind::Full);
     assert_eq!(store.appends(), 1);
 }
-

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cqrs::{Commands, Settings};
 use es_core::{
-    Aggregate, AggregateStoreExt, ContentType, EventStore, Snapshot, SnapshotPolicy, Snapshotting,
-    Snapshots, Version, World,
+    Aggregate, AggregateStoreExt, ContentType, EventStore, Snapshot, SnapshotPolicy, Snapshots,
+    Snapshotting, Version, World,
     memory::{MemorySnapshots, MemoryStore},
 };
 use es_sqlite::SqliteStore;

@@ -1,9 +1,7 @@
 //! Decisions about several aggregates at once.
 
 use cqrs::{Commands, DecideTogether, SendError};
-use es_core::{
-    AggregateStoreExt, EventStore, Metadata, Tenant, Version, memory::MemoryStore,
-};
+use es_core::{AggregateStoreExt, EventStore, Metadata, Tenant, Version, memory::MemoryStore};
 use es_sqlite::SqliteStore;
 
 use crate::{
@@ -33,10 +31,7 @@ impl DecideTogether for Transfer {
             return Err(Refusal { balance: from.balance });
         }
         let Self { amount, .. } = *self;
-        Ok((
-            vec![AccountEvent::Withdrawn { amount }],
-            vec![AccountEvent::Deposited { amount }],
-        ))
+        Ok((vec![AccountEvent::Withdrawn { amount }], vec![AccountEvent::Deposited { amount }]))
     }
 }
 

@@ -5,14 +5,15 @@ use std::slice;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, DeriveInput, Expr, ExprLit, Field, GenericArgument, Ident, Lit, LitStr, Member,
-    Meta, PathArguments, Type, ext::IdentExt, spanned::Spanned,
+    Attribute, DeriveInput, Expr, ExprLit, Field, Ident, Lit, LitStr, Member, Meta, Type,
+    ext::IdentExt, spanned::Spanned,
 };
 
 use super::EventType;
 use crate::{
     errors::Errors,
-    keys::Attr,
+    items,
+    keys::{Attr, on},
     names::{check_tag_key, checked},
 };
 
@@ -87,10 +88,6 @@ pub(super) fn refuse_misplaced(input: &DeriveInput, types: &[EventType<'_>], err
     }
 }
 
-fn on<'a>(attrs: &'a [Attribute], name: &'static str) -> impl Iterator<Item = &'a Attribute> {
-    attrs.iter().filter(move |attr| attr.path().is_ident(name))
-}
-
 /// The method `tags`, unless the trait's own will do.
 pub(super) fn expand(
     types: &[EventType<'_>],
@@ -118,8 +115,7 @@ fn arm(known: &EventType<'_>, tagged: &[Tagged<'_>], root: &TokenStream) -> Toke
     let path = &known.path;
     let members = tagged.iter().map(|field| &field.member);
     let values: Vec<_> = tagged.iter().enumerate().map(value).collect();
-    let pushes = tagged.iter().zip(&values);
-    let pushes = pushes.map(|(field, value)| pushes_of(&field.keys, field.ty, value, root));
+    let pushes = tagged.iter().zip(&values).map(|(field, value)| pushes_of(field, value, root));
     quote! {
         #path { #(#members: #values,)* .. } => { #(#pushes)* }
     }
@@ -131,23 +127,11 @@ fn value((at, field): (usize, &Tagged<'_>)) -> Ident {
     format_ident!("value_{at}", span = field.ty.span())
 }
 
-fn pushes_of(keys: &[LitStr], ty: &Type, value: &Ident, root: &TokenStream) -> TokenStream {
-    if let Some(item) = item(ty) {
-        let pushes = pushes_of(keys, item, value, root);
-        return quote!(for #value in #value.iter() { #pushes });
-    }
-    quote_spanned!(ty.span()=> #(tags.push(#root::Tag::new(#keys, #value)?);)*)
-}
-
-/// The `T` of `Option<T>` and `Vec<T>`.
-fn item(ty: &Type) -> Option<&Type> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last()?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return None;
-    };
-    match arguments.args.first()? {
-        GenericArgument::Type(item) if last.ident == "Option" || last.ident == "Vec" => Some(item),
-        _ => None,
-    }
+fn pushes_of(field: &Tagged<'_>, value: &Ident, root: &TokenStream) -> TokenStream {
+    let keys = &field.keys;
+    items::each(
+        field.ty,
+        value,
+        |place| quote_spanned!(place=> #(tags.push(#root::Tag::new(#keys, #value)?);)*),
+    )
 }

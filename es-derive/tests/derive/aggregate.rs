@@ -1,6 +1,4 @@
-use std::convert::Infallible;
-
-use es_core::{Aggregate, Event, Evolve};
+use es_core::{Aggregate, Event, Evolve, Rejection};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize, Event)]
@@ -64,8 +62,8 @@ fn types_of<A: Aggregate<Id = I, Error = E>, I, E>() -> &'static str {
 }
 
 #[test]
-fn the_defaults_are_the_name_in_snake_case_a_string_and_infallible() {
-    assert_eq!(types_of::<BankAccount, String, Infallible>(), "bank_account");
+fn the_defaults_are_the_name_in_snake_case_a_string_and_a_rejection() {
+    assert_eq!(types_of::<BankAccount, String, Rejection>(), "bank_account");
 }
 
 #[test]

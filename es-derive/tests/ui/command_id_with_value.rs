@@ -3,10 +3,16 @@ use cqrs::Command;
 struct Account;
 
 #[derive(Command)]
+struct Deposit(#[id(key = "account")] String);
+
+#[derive(Command)]
 #[command(aggregate = Account)]
-struct Deposit {
-    #[id(key = "account")]
-    account: String,
-}
+struct Withdraw(#[id = Account] String);
+
+#[derive(Command)]
+struct Close(#[id()] String);
+
+#[derive(Command)]
+struct Open(#[id("Account")] String);
 
 fn main() {}

@@ -43,8 +43,12 @@ pub(crate) async fn import(
     let flights = stream::unfold(read(path, done, limit), |mut flights| async move {
         flights.recv().await.map(|flight| (flight, flights))
     });
-    let imported =
-        flights.map(|flight| async move { send_all(commands, flight?).await }).buffered(AT_ONCE);
+    let imported = flights
+        .map(|flight| {
+            let commands = commands.clone();
+            task(async move { send_all(&commands, flight?).await })
+        })
+        .buffered(AT_ONCE);
     let mut imported = std::pin::pin!(imported);
     let mut count = done;
     while let Some(outcome) = imported.next().await {
@@ -58,6 +62,12 @@ pub(crate) async fn import(
     note_down(&*notes, &note, noted, count).await?;
     line.finish(count);
     Ok(count)
+}
+
+/// Runs a flight as a task of its own, on whichever core is free.
+#[expect(clippy::disallowed_methods, reason = "a program may start tasks as it likes")]
+async fn task(flight: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+    tokio::spawn(flight).await?
 }
 
 async fn note_down(

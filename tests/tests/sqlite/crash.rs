@@ -63,7 +63,10 @@ fn check(events: &[RecordedEvent], acknowledged: &BTreeSet<u64>) -> Result<(), S
         }
         let version = versions.entry(event.stream.clone()).or_default();
         if event.version != version.plus(1) {
-            return Err(format!("{} is at version {} after {version}", event.stream, event.version));
+            return Err(format!(
+                "{} is at version {} after {version}",
+                event.stream, event.version
+            ));
         }
         *version = event.version;
     }
@@ -110,7 +113,8 @@ async fn a_killed_worker_loses_nothing_acknowledged_and_doubles_nothing() {
         acknowledged.extend(life.acknowledged);
 
         let (store, events) = reopened(&folder).await;
-        check(&events, &acknowledged).unwrap_or_else(|broken| panic!("after kill {kill}: {broken}"));
+        check(&events, &acknowledged)
+            .unwrap_or_else(|broken| panic!("after kill {kill}: {broken}"));
         unknown += events.len() - acknowledged.len();
         // The retry of what nobody heard of again: there once, whatever happened.
         let unheard = (first..last).filter(|number| !acknowledged.contains(number));
@@ -118,14 +122,19 @@ async fn a_killed_worker_loses_nothing_acknowledged_and_doubles_nothing() {
             store.append(tests::numbered(number)).await.unwrap();
             acknowledged.insert(number);
         }
-        acknowledged.extend(events.iter().map(|event| {
-            serde_json::from_slice::<Payload>(&event.payload).unwrap().number
-        }));
+        acknowledged.extend(
+            events
+                .iter()
+                .map(|event| serde_json::from_slice::<Payload>(&event.payload).unwrap().number),
+        );
         store.close().await;
     }
     let (_, events) = reopened(&folder).await;
     check(&events, &acknowledged).unwrap();
-    println!("{KILLS} kills, {at_points} of them at failpoints; {} events, {unknown} in doubt", events.len());
+    println!(
+        "{KILLS} kills, {at_points} of them at failpoints; {} events, {unknown} in doubt",
+        events.len()
+    );
     assert!(unknown > 0, "no kill came between commit and ack");
 }
 
@@ -145,7 +154,10 @@ async fn the_check_notices_what_is_lost_doubled_or_torn() {
     for (damage, told) in [
         ("DELETE FROM events WHERE position = 12", "11 was acknowledged and is lost"),
         ("DELETE FROM events WHERE position = 2", "at version 2 after 0"),
-        ("UPDATE events SET payload = CAST('{\"number\":3}' AS BLOB) WHERE position = 5", "3 is there twice"),
+        (
+            "UPDATE events SET payload = CAST('{\"number\":3}' AS BLOB) WHERE position = 5",
+            "3 is there twice",
+        ),
     ] {
         let broken = Folder::new();
         std::fs::copy(folder.path(), broken.path()).unwrap();

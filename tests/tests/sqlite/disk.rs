@@ -91,20 +91,27 @@ async fn a_full_disk_is_told_and_nothing_that_was_acknowledged_is_lost() {
 }
 
 #[tokio::test]
-async fn a_store_on_a_disk_that_stays_full_opens_with_all_that_was_acknowledged() {
+async fn a_store_that_was_closed_on_a_full_disk_opens_whole_when_there_is_room() {
     let Some(disk) = Disk::mount("2m") else { return };
     disk.fill(512 * 1024);
     let payload = format!("\"{}\"", "x".repeat(2_000));
     let mut acknowledged = 0;
-    for _ in 0..3 {
-        let store = fast(&disk.path()).open().await.unwrap();
-        let events = store.events(Read::all()).await.unwrap();
-        assert_eq!(events.len(), acknowledged);
-        while store.append(batch(&stream("a"), &payload)).await.is_ok() {
-            acknowledged += 1;
-        }
-        store.close().await;
+    let store = fast(&disk.path()).open().await.unwrap();
+    while store.append(batch(&stream("a"), &payload)).await.is_ok() {
+        acknowledged += 1;
     }
+    store.close().await;
+    match fast(&disk.path()).open().await {
+        Ok(store) => {
+            assert_eq!(store.events(Read::all()).await.unwrap().len(), acknowledged);
+            store.close().await;
+        }
+        Err(error) => assert_eq!(error.kind(), StoreErrorKind::Full, "{error}"),
+    }
+    disk.make_room();
+    let store = fast(&disk.path()).open().await.unwrap();
+    assert_eq!(store.events(Read::all()).await.unwrap().len(), acknowledged);
+    store.append(batch(&stream("a"), &payload)).await.unwrap();
     assert!(acknowledged > 10);
 }
 
@@ -118,7 +125,7 @@ async fn a_file_on_a_disk_that_may_only_be_read_says_so() {
         return println!("not run: the file system cannot be mounted again");
     }
     let error = fast(&disk.path()).open().await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::ReadOnly, "{error}");
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     let missing = fast(&disk.folder.path().join("new.db")).open().await.unwrap_err();
     assert_eq!(missing.kind(), StoreErrorKind::Unavailable, "{missing}");
 }

@@ -16,7 +16,8 @@ async fn refusal(folder: &Folder) -> StoreErrorKind {
 async fn a_file_without_its_tail_is_corrupt() {
     let folder = Folder::with_events(200).await;
     let whole = fs::read(folder.path()).unwrap();
-    for kept in [1, 15, 16, 50, 99, 100, 512, 4_095, 4_096, 4_097, whole.len() / 2, whole.len() - 1] {
+    for kept in [1, 15, 16, 50, 99, 100, 512, 4_095, 4_096, 4_097, whole.len() / 2, whole.len() - 1]
+    {
         fs::write(folder.path(), &whole[..kept]).unwrap();
         assert_eq!(refusal(&folder).await, StoreErrorKind::Corrupt, "{kept} bytes were kept");
     }
@@ -45,10 +46,13 @@ async fn an_empty_file_becomes_a_store() {
 #[tokio::test]
 async fn the_database_of_another_application_is_refused_and_left_alone() {
     let folder = Folder::new();
-    folder.raw().execute_batch("CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('a')").unwrap();
+    folder
+        .raw()
+        .execute_batch("CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('a')")
+        .unwrap();
     let before = fs::read(folder.path()).unwrap();
     assert_eq!(refusal(&folder).await, StoreErrorKind::Schema);
-    assert_eq!(fs::read(folder.path()).unwrap(), before, "the file was changed");
+    assert!(fs::read(folder.path()).unwrap() == before, "the file was changed");
     folder.raw().execute_batch("INSERT INTO notes VALUES ('b')").unwrap();
 }
 
@@ -147,8 +151,8 @@ async fn a_destroyed_page_leaves_what_stands_on_other_pages_readable() {
     store.append(batch(&stream("after"), "{}")).await.unwrap();
     store.close().await;
     let mut bytes = fs::read(folder.path()).unwrap();
-    let at = bytes.windows(9_000).position(|window| window[100..8_900].iter().all(|b| *b == b'x'));
-    let page = at.unwrap() / 4_096 + 2;
+    let at = bytes.windows(4_000).position(|window| window.iter().all(|byte| *byte == b'x'));
+    let page = at.unwrap() / 4_096 + 20;
     // The number of the next page of the payload stands in the first four bytes.
     bytes[page * 4_096..page * 4_096 + 4].fill(0xff);
     fs::write(folder.path(), bytes).unwrap();
@@ -186,11 +190,11 @@ async fn a_file_that_lost_an_index_is_told_or_whole() {
     match fast(&folder.path()).open().await {
         Err(error) => assert_eq!(error.kind(), StoreErrorKind::Schema),
         Ok(store) => {
-            let twice = [tests::batch_at(&stream("a"), 3, "{}"), tests::batch_at(&stream("a"), 3, "{}")];
+            let twice =
+                [tests::batch_at(&stream("a"), 3, "{}"), tests::batch_at(&stream("a"), 3, "{}")];
             let [one, other] = twice;
             store.append(one).await.unwrap();
             assert!(store.append(other).await.is_err());
         }
     }
 }
-

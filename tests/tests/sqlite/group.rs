@@ -115,7 +115,8 @@ async fn names_of_a_group_that_was_rolled_back_are_forgotten() {
 #[tokio::test]
 async fn an_append_that_fails_in_the_file_is_told_and_the_next_one_works() {
     let folder = Folder::with_events(1).await;
-    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT RAISE(FAIL, 'no'); END";
+    let refuse =
+        "CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT RAISE(FAIL, 'no'); END";
     folder.raw().execute_batch(refuse).unwrap();
     let store = fast(&folder.path()).open().await.unwrap();
     let head = store.head().await.unwrap();

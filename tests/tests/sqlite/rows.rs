@@ -67,7 +67,8 @@ async fn an_unknown_event_type_is_named_with_stream_version_and_position() {
 async fn a_newer_schema_version_is_named_with_stream_version_and_position() {
     let sql = "INSERT INTO kinds VALUES (99, 'bell.rung', 7, 'application/json');
         UPDATE events SET kind = 99 WHERE position = 4";
-    assert_named(sql, |cause| matches!(cause, DecodeError::Newer { written: 7, known: 1, .. })).await;
+    assert_named(sql, |cause| matches!(cause, DecodeError::Newer { written: 7, known: 1, .. }))
+        .await;
 }
 
 #[tokio::test]
@@ -79,7 +80,8 @@ async fn an_unknown_content_type_is_named_with_stream_version_and_position() {
 
 #[tokio::test]
 async fn a_garbage_payload_is_named_with_stream_version_and_position() {
-    for payload in ["7b", "", "00ff00ff", "7b226e223a2d317d", "7b226e223a317d20787878", "6e756c6c"] {
+    for payload in ["7b", "", "00ff00ff", "7b226e223a2d317d", "7b226e223a317d20787878", "6e756c6c"]
+    {
         let sql = format!("UPDATE events SET payload = x'{payload}' WHERE position = 4");
         assert_named(&sql, |cause| matches!(cause, DecodeError::Payload { .. })).await;
     }
@@ -114,7 +116,8 @@ async fn a_row_that_the_store_cannot_read_is_corrupt() {
         "kind = 77",
         "kind = 'bell'",
     ] {
-        let sql = format!("PRAGMA foreign_keys = OFF; UPDATE events SET {damage} WHERE position = 4");
+        let sql =
+            format!("PRAGMA foreign_keys = OFF; UPDATE events SET {damage} WHERE position = 4");
         let (store, loaded, _folder) = load_after(&sql).await;
         let hole = matches!(loaded, Err(LoadError::Hole { .. }));
         if !hole {
@@ -185,7 +188,8 @@ async fn a_payload_beyond_the_limit_is_refused_and_leaves_no_trace() {
 async fn names_that_look_like_sql_or_patterns_are_only_names() {
     let folder = Folder::new();
     let store = folder.open().await;
-    let ids = ["'; DROP TABLE events; --", "%", "_", "a\"b", "*", "ä", "A", "a", "\u{202e}x", "-", "a-b"];
+    let ids =
+        ["'; DROP TABLE events; --", "%", "_", "a\"b", "*", "ä", "A", "a", "\u{202e}x", "-", "a-b"];
     for id in ids {
         let ours = StreamId::new("bell", id).unwrap();
         let theirs = ours.clone().of(Tenant::new(id).unwrap());
@@ -231,7 +235,10 @@ async fn numbers_beyond_what_sqlite_counts_are_refused_or_find_nothing() {
 async fn a_log_that_has_come_to_the_last_position_takes_no_more_and_stays_readable() {
     let folder = Folder::with_events(1).await;
     let last = i64::MAX;
-    folder.raw().execute(&format!("UPDATE events SET position = {last} WHERE position = 3"), []).unwrap();
+    folder
+        .raw()
+        .execute(&format!("UPDATE events SET position = {last} WHERE position = 3"), [])
+        .unwrap();
     let store = folder.open().await;
     let error = store.append(batch(&stream("a"), "{}")).await.unwrap_err();
     assert!(matches!(error, es_core::AppendError::Store(_)), "{error}");

@@ -177,9 +177,10 @@ async fn a_follower_of_a_closed_store_ends() {
     for _ in 0..3 {
         following.next().await.unwrap().unwrap();
     }
-    store.close().await;
-    let next = tokio::time::timeout(Duration::from_secs(5), following.next()).await;
-    match next.expect("it still waits") {
+    let bound = Duration::from_secs(5);
+    tokio::time::timeout(bound, store.close()).await.expect("it waits for its follower");
+    let next = tokio::time::timeout(bound, following.next()).await;
+    match next.expect("the follower still waits") {
         None => {}
         Some(end) => assert_eq!(end.unwrap_err().kind(), StoreErrorKind::Closed),
     }

@@ -242,8 +242,7 @@ pub async fn events_bear_the_id_of_their_append(log: &Log) {
     let (one, two) = (append_of(fake::events(2)), append_of(fake::events(1)));
     let ids = [one.append_id, one.append_id, two.append_id];
     log.must(Batch::new([one, two])).await;
-    let found: Vec<_> =
-        log.of(&stream("a")).await.iter().map(|event| event.append_id).collect();
+    let found: Vec<_> = log.of(&stream("a")).await.iter().map(|event| event.append_id).collect();
     assert_eq!(found, ids);
 }
 
