@@ -1,11 +1,17 @@
 //! Who takes part in a workload, and the run in which all take turns.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::{measure::Measured, peers::Peers};
+use crate::{
+    measure::{Measured, timed},
+    peers::Peers,
+};
+
+/// Whoever needs longer for one turn gets no other.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One workload with all who take part in it.
 pub(crate) struct Workload {
@@ -86,6 +92,8 @@ pub(crate) struct Score {
     pub(crate) p99_us: f64,
     pub(crate) note: String,
     pub(crate) not_run: Option<String>,
+    #[serde(skip)]
+    longest: Duration,
 }
 
 impl Workload {
@@ -123,8 +131,10 @@ impl Bench {
         for repetition in 1..=repetitions {
             eprintln!("{name}: {repetition} of {repetitions}");
             for (contestant, score) in contestants.iter().zip(&mut scores) {
-                if score.not_run.is_none() {
-                    score.take(self.turn(contestant), unit);
+                if score.not_run.is_none() && score.longest < PATIENCE {
+                    let (took, measured) = timed(|| self.turn(contestant));
+                    score.longest = score.longest.max(took);
+                    score.take(measured, unit);
                 }
             }
         }
@@ -149,6 +159,7 @@ impl Score {
             p99_us: 0.0,
             note: String::new(),
             not_run: None,
+            longest: Duration::ZERO,
         }
     }
 

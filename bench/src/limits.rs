@@ -1,6 +1,6 @@
 //! What the machine can do: the least work that would give the same result.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use anyhow::{Result, ensure};
 use parking_lot::Mutex;
@@ -102,12 +102,14 @@ pub(crate) fn bulk(file: &Path, kind: Kind) -> Result<Measured> {
     let mut inserter = Inserter::new(&raw)?;
     let mut latencies = Vec::new();
     for stream in 0..100 {
-        latencies.push(timed(|| {
+        let (latency, done) = timed(|| {
             raw.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             (0..1_000).try_for_each(|_| inserter.insert(stream))?;
             raw.connection.prepare_cached("COMMIT")?.execute([])?;
-            Ok(())
-        })?);
+            anyhow::Ok(())
+        });
+        done?;
+        latencies.push(latency);
     }
     Ok(Measured::of_steps(latencies, 1_000)?.note(raw.note()))
 }
@@ -143,6 +145,28 @@ pub(crate) fn read_stream(file: &Path, rows: u32, then: Then, seconds: f64) -> R
     Measured::of_steps(latencies, 1)
 }
 
+/// Reads the one stream of a file that Gesta has written, with all its columns.
+pub(crate) fn read_whole_rows(file: &Path, rows: u32, seconds: f64) -> Result<Measured> {
+    const STREAM: &str = "SELECT position, stream, version, kind, recorded_at, id, append_id, \
+         tags, metadata, payload FROM events WHERE stream = 1 AND version > 0 ORDER BY version";
+    let connection = Connection::open(file)?;
+    let mut select = connection.prepare(STREAM)?;
+    let latencies = repeat(seconds, || {
+        let mut found = select.query([])?;
+        let mut copies = Vec::new();
+        while let Some(row) = found.next()? {
+            let numbers: [i64; 5] =
+                [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
+            let ids: [[u8; 16]; 2] = [row.get(5)?, row.get(6)?];
+            let texts: [Option<String>; 2] = [row.get(7)?, row.get(8)?];
+            copies.push((numbers, ids, texts, row.get_ref(9)?.as_blob()?.to_vec()));
+        }
+        ensure!(copies.len() == usize::try_from(rows)?, "{} rows were read", copies.len());
+        Ok(())
+    })?;
+    Measured::of_steps(latencies, 1)
+}
+
 /// Reads the whole log, accounts in turn, and adds up each account.
 pub(crate) fn read_log(file: &Path, rows: u32) -> Result<Measured> {
     const LOG: &str = "SELECT position, stream, version, payload FROM events \
@@ -150,15 +174,16 @@ pub(crate) fn read_log(file: &Path, rows: u32) -> Result<Measured> {
     let raw = Raw::open(file, Kind::Full)?;
     fill(&raw, rows, |row| row % ACCOUNTS)?;
     let mut accounts: HashMap<i64, Account> = HashMap::new();
-    let elapsed = timed(|| {
+    let (elapsed, done) = timed(|| {
         let mut select = raw.connection.prepare(LOG)?;
         let mut found = select.query([])?;
         while let Some(row) = found.next()? {
             let event = decode(row.get_ref(3)?.as_blob()?)?;
             accounts.entry(row.get(1)?).or_default().evolve(&event);
         }
-        Ok(())
-    })?;
+        anyhow::Ok(())
+    });
+    done?;
     ensure!(accounts.len() == ACCOUNTS, "{} accounts were read", accounts.len());
     Measured::of_one(rows, elapsed)
 }
@@ -195,11 +220,10 @@ pub(crate) fn push(threads: usize, events: u32) -> Result<Measured> {
         log.events.push(copy);
         log.streams.entry(Arc::clone(&names[number % ACCOUNTS])).or_default().push(place);
     };
-    let elapsed: Duration = timed(|| {
+    let (elapsed, ()) = timed(|| {
         std::thread::scope(|scope| {
             (0..threads).for_each(|_| drop(scope.spawn(|| (0..each).for_each(push))));
         });
-        Ok(())
-    })?;
+    });
     Measured::of_one(events, elapsed)
 }

@@ -102,15 +102,18 @@ pub(crate) fn repeat(seconds: f64, mut step: impl FnMut() -> Result<()>) -> Resu
     let deadline = Instant::now() + Duration::from_secs_f64(seconds);
     let mut latencies = Vec::new();
     while latencies.is_empty() || Instant::now() < deadline {
-        latencies.push(timed(&mut step)?);
+        let (latency, done) = timed(&mut step);
+        done?;
+        latencies.push(latency);
     }
     Ok(latencies)
 }
 
-pub(crate) fn timed(step: impl FnOnce() -> Result<()>) -> Result<Duration> {
+/// The time that a step takes, and what comes of it.
+pub(crate) fn timed<T>(step: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
-    step()?;
-    Ok(start.elapsed())
+    let done = step();
+    (start.elapsed(), done)
 }
 
 /// The time that a future takes.

@@ -30,8 +30,7 @@
 //! }
 //!
 //! #[derive(Command)]
-//! #[command(aggregate = Account)]
-//! struct Deposit { #[id] account: String, amount: u64 }
+//! struct Deposit { #[id(Account)] account: String, amount: u64 }
 //!
 //! assert_eq!(AccountEvent::TYPES[0].name, "account.deposited");
 //! assert_eq!(Account::CATEGORY, "account");
@@ -176,7 +175,7 @@ pub fn event(input: TokenStream) -> TokenStream {
 ///   type's name in snake_case. It holds no hyphen.
 /// - `id = u32`: the type that tells one from another; the default is `String`.
 /// - `error = DoorError`: why it refuses a command; the default is
-///   `std::convert::Infallible`.
+///   `es_core::Rejection`, a text.
 /// - `revision = 2`: raise it when old snapshots should be ignored though the
 ///   fields are the same; the default is 1.
 ///
@@ -196,6 +195,7 @@ pub fn aggregate(input: TokenStream) -> TokenStream {
 ///
 /// ```
 /// use cqrs::Command;
+/// use es_core::{Claim, StreamId};
 /// # use es_core::{Aggregate, Event, Evolve};
 /// # #[derive(serde::Serialize, serde::Deserialize, Event)]
 /// # #[event(prefix = "account")]
@@ -205,30 +205,44 @@ pub fn aggregate(input: TokenStream) -> TokenStream {
 /// # impl Evolve for Account { type Event = AccountEvent; fn evolve(&mut self, _: &AccountEvent) {} }
 ///
 /// #[derive(Command)]
-/// #[command(aggregate = Account, creates, name = "account.open")]
+/// #[command(creates, name = "account.open")]
 /// struct Open {
-///     #[id]
+///     #[id(Account)]
 ///     account: String,
+///     #[claim("owner-name")]
 ///     owner: String,
 /// }
 ///
-/// let open = Open { account: "ada".into(), owner: "Ada".into() };
-/// assert_eq!(open.id(), "ada");
+/// let open = Open { account: "7".into(), owner: "ada".into() };
+/// assert_eq!(open.id(), "7");
 /// assert_eq!((Open::NAME, Open::CREATES), ("account.open", true));
+///
+/// let stream = StreamId::new("account", "7")?;
+/// assert_eq!(open.claims(&stream)?, [Claim::take("owner-name", "ada", stream)?]);
+/// # Ok::<(), es_core::NameError>(())
 /// ```
 ///
 /// # `#[command(…)]`
 ///
-/// - `aggregate = Account`: who decides about it; required.
+/// - `aggregate = Account`: who decides about it, unless that stands at the id.
 /// - `creates`: it usually meets an aggregate that does not exist yet, so it is
 ///   decided first and loads only if there is one.
 /// - `name = "account.open"`: its name in logs and metrics; the default is the
 ///   type's name in snake_case.
 ///
-/// # `#[id]`
+/// # On a field: `#[id(Account)]`
 ///
 /// Exactly one field, of the aggregate's `Id` type, says which aggregate.
-#[proc_macro_derive(Command, attributes(command, id))]
+/// `#[id]` alone will do if `#[command(aggregate = …)]` says who decides.
+///
+/// # On a field: `#[claim("owner-name")]`
+///
+/// The events that follow from the command take the field's value, as its
+/// `Display` writes it, for their stream: no other stream can take it in this
+/// scope. An `Option` is claimed if it is `Some`, a `Vec` item by item. A field
+/// may be claimed in several scopes. To give a value up, write the trait's
+/// `claims` by hand.
+#[proc_macro_derive(Command, attributes(command, id, claim))]
 pub fn command(input: TokenStream) -> TokenStream {
     errors::expand(input, command::expand)
 }

@@ -1,3 +1,5 @@
+//! An account with two commands and one rule.
+
 use gesta::{Aggregate, Command, Commands, Decide, Event, Evolve, sqlite::SqliteStore};
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,7 @@
 //! | feature | brings |
 //! |---|---|
 //! | `sqlite` (default) | [`sqlite`]: the embedded event store |
-//! | `messagepack` | [`Codec::MessagePack`] |
+//! | `messagepack` | a binary codec, `Codec::MessagePack` |
 //! | `schema` | a JSON Schema for each type of event |
 
 extern crate self as gesta;

@@ -9,7 +9,7 @@ use crate::{
     contest::{Against, Role, Unit, Workload},
     domain::{Account, account},
     limits::{self, Then},
-    measure::{Client, Measured, drive, on_runtime},
+    measure::{Client, Measured, drive, on_runtime, timed_async},
     peers::{self, BOTH, Order},
     stores::Kind,
     workloads::bulk::append,
@@ -28,7 +28,12 @@ pub(crate) fn load(name: &'static str, kind: Kind) -> Workload {
                 limits::read_stream(&turn.file, EVENTS, then, turn.seconds)
             });
         }
-        workload = workload.goal(Against::Limit, 1.3);
+        workload = workload
+            .with(Role::Limit, "raw read, all columns", move |turn| {
+                fill(kind, &turn.file)?;
+                limits::read_whole_rows(&turn.file, EVENTS, turn.seconds)
+            })
+            .goal(Against::Limit, 1.3);
     }
     workload = workload.with(Role::Gesta, "load", move |turn| {
         let (file, seconds) = (turn.file.clone(), turn.seconds);
@@ -43,15 +48,32 @@ pub(crate) fn load(name: &'static str, kind: Kind) -> Workload {
     workload
 }
 
+/// Makes a file with the stream in it.
+fn fill(kind: Kind, file: &Path) -> Result<()> {
+    let file = file.to_owned();
+    on_runtime(async move {
+        let opened = kind.open(&file).await?;
+        let (elapsed, ()) = timed_async(append_all(&*opened.store)).await?;
+        opened.close().await;
+        Measured::of_one(EVENTS, elapsed)
+    })
+    .map(drop)
+}
+
 async fn measure(kind: Kind, file: &Path, seconds: f64) -> Result<Measured> {
     let opened = kind.open(file).await?;
-    for batch in 0..EVENTS / BATCH {
-        append(&*opened.store, 0, u64::from(batch * BATCH), BATCH).await?;
-    }
+    append_all(&*opened.store).await?;
     let loader = Loader(Arc::clone(&opened.store));
     let (measured, _) = drive(vec![loader], seconds).await?;
     opened.close().await;
     Ok(measured)
+}
+
+async fn append_all(store: &dyn EventStore) -> Result<()> {
+    for batch in 0..EVENTS / BATCH {
+        append(store, 0, u64::from(batch * BATCH), BATCH).await?;
+    }
+    Ok(())
 }
 
 struct Loader(Arc<dyn EventStore>);

@@ -57,7 +57,7 @@ struct Pay {
 }
 
 impl Decide<Pay> for Club {
-    fn decide(&self, _: &Pay) -> Result<Vec<Paid>, std::convert::Infallible> {
+    fn decide(&self, _: &Pay) -> Result<Vec<Paid>, es_core::Rejection> {
         Ok(vec![Paid])
     }
 }

@@ -1,5 +1,7 @@
 //! The promises of the command bus and of the projector.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod bank;
 mod cache;
 mod catalogue;

@@ -79,7 +79,7 @@ enum Search {
 }
 
 fn stream() -> StreamId {
-    StreamId::new("account", "7").unwrap()
+    StreamId::new("account", "7").expect("a name")
 }
 
 fn decided_by<C: Command>() -> &'static str {

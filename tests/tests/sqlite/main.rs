@@ -1,6 +1,8 @@
 //! The SQLite store among hostile files, full disks, killed processes and
 //! callers that go away.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod cancelled;
 mod crash;
 mod disk;

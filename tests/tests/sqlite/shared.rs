@@ -185,3 +185,15 @@ async fn a_follower_of_a_closed_store_ends() {
         Some(end) => assert_eq!(end.unwrap_err().kind(), StoreErrorKind::Closed),
     }
 }
+
+/// Otherwise a copy of the file would lack what still stands in the log beside
+/// it.
+#[tokio::test]
+async fn a_closed_store_leaves_everything_in_the_one_file() {
+    for _ in 0..20 {
+        let folder = Folder::with_events(3).await;
+        let copy = Folder::new();
+        std::fs::copy(folder.path(), copy.path()).unwrap();
+        assert_eq!(count(&copy.open().await, "a").await, 3);
+    }
+}
