@@ -27,9 +27,8 @@ impl Evolve for Account {
 
 /// What somebody wants.
 #[derive(Command)]
-#[command(aggregate = Account)]
 struct Deposit {
-    #[id]
+    #[id(Account)]
     account: String,
     amount: u64,
 }

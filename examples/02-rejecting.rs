@@ -10,7 +10,8 @@ enum AccountEvent {
     Withdrawn { amount: u64 },
 }
 
-/// The aggregate's own reasons. The type is free: a text, an enum, an error.
+/// The aggregate's own reasons. Without `error = …` a reason is a plain text,
+/// a `Rejection`.
 #[derive(Debug, PartialEq)]
 enum Refusal {
     OpenAlready,
@@ -36,9 +37,9 @@ impl Evolve for Account {
 
 /// `creates`: this one usually meets an account that does not exist yet.
 #[derive(Command)]
-#[command(aggregate = Account, creates)]
+#[command(creates)]
 struct Open {
-    #[id]
+    #[id(Account)]
     account: String,
     deposit: u64,
 }
@@ -53,9 +54,8 @@ impl Decide<Open> for Account {
 }
 
 #[derive(Command)]
-#[command(aggregate = Account)]
 struct Withdraw {
-    #[id]
+    #[id(Account)]
     account: String,
     amount: u64,
 }

@@ -11,7 +11,10 @@ mod stores;
 mod table;
 mod workloads;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::Parser;
@@ -43,7 +46,8 @@ struct Args {
     json: bool,
 }
 
-fn main() -> Result<()> {
+/// Fails if something could not run; the table names it.
+fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let target = root.join("target");
@@ -68,5 +72,6 @@ fn main() -> Result<()> {
     if args.json {
         println!("{}", json!({ "facts": facts, "workloads": scored }));
     }
-    Ok(())
+    let all_ran = scored.iter().flat_map(|one| &one.scores).all(|score| score.not_run.is_none());
+    Ok(if all_ran { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

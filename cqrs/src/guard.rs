@@ -52,7 +52,7 @@ impl<S> Layer<S> for Guard {
     }
 }
 
-/// The service of a [`Guard`].
+/// The service of a [`Guard`]; see there for an example.
 #[derive(Clone)]
 pub struct Guarded<S> {
     inner: S,

@@ -13,12 +13,14 @@
 
 extern crate self as cqrs;
 
+mod answers;
 mod batch;
 mod bus;
 mod catalogue;
 mod command;
 mod commands;
 mod context;
+mod decided;
 mod decision;
 mod dispatch;
 mod guard;

@@ -1,21 +1,19 @@
 //! Carries out the commands of one aggregate: load, decide, append, and decide
 //! again when others were faster.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use es_core::{
-    Aggregate, AppendError, AppendId, Appended, Batch, Claim, Conflict, EventStore, EventStoreExt,
-    Evolve, Expected, Loaded, NewEvent, Position, Read, RecordedEvent, StoreErrorKind, StreamId,
-    Version, Write,
+    Aggregate, AppendError, Appended, Batch, EventStore, EventStoreExt, Expected, Loaded, NewEvent,
+    Position, Read, RecordedEvent, StoreError, StoreErrorKind, StreamId, Version, Write,
 };
 
 use crate::{
     Failure, SendError, Sent,
+    answers::{answer_arrived, answer_claimed, answer_known, contended, fail},
     bus::Bus,
-    lanes::{Answer, Lanes, Try, Waiting},
+    decided::{Base, Decided, decide, moved, remember, waiting},
+    lanes::{Lanes, Try, Waiting},
 };
 
 /// One runner, for one aggregate.
@@ -25,27 +23,6 @@ pub(crate) struct Runner<A: Aggregate> {
     pub(crate) stream: StreamId,
     /// Whether its lane is closed.
     pub(crate) ended: bool,
-}
-
-/// Where a decision begins.
-struct Base<A> {
-    loaded: Loaded<A>,
-    /// Whether it was compared with the store, or is only remembered.
-    verified: bool,
-    /// Whether the state has gone ahead of what is appended.
-    ahead: bool,
-}
-
-/// A command with what was decided about it.
-struct Decided<A: Aggregate> {
-    waiting: Waiting<A>,
-    outcome: Result<Vec<A::Event>, A::Error>,
-    /// The version of the aggregate after it.
-    version: Version,
-    /// The unique values that it takes or gives up.
-    claims: Vec<Claim>,
-    /// Whether the state has gone through its events already.
-    evolved: bool,
 }
 
 /// What an attempt leaves to the next one.
@@ -273,8 +250,7 @@ impl<A: Aggregate> Runner<A> {
             AppendError::Store(error) => fail(std::mem::take(&mut pending), error.into()),
             AppendError::Invalid(invalid) => fail(std::mem::take(&mut pending), invalid.into()),
             other => {
-                let error =
-                    es_core::StoreError::new(es_core::StoreErrorKind::Other, other.to_string());
+                let error = StoreError::new(StoreErrorKind::Other, other.to_string());
                 fail(std::mem::take(&mut pending), error.into());
             }
         }
@@ -335,149 +311,5 @@ impl<A: Aggregate> Drop for Runner<A> {
         if !self.ended {
             self.lanes.abandon(&self.stream);
         }
-    }
-}
-
-/// Decides one after the other, each on the state that the earlier ones lead to.
-fn decide<A: Aggregate>(
-    pending: Vec<Waiting<A>>,
-    base: &mut Base<A>,
-    stream: &StreamId,
-) -> Vec<Decided<A>> {
-    let mut version = base.loaded.version;
-    let mut decided = Vec::with_capacity(pending.len());
-    let mut pending = pending.into_iter().peekable();
-    while let Some(waiting) = pending.next() {
-        let (outcome, claims) = match ask(&waiting, &base.loaded.state, stream) {
-            Ok(answer) => answer,
-            Err(failure) => {
-                let _ = waiting.answer.send(Err(failure.into()));
-                continue;
-            }
-        };
-        let events = outcome.as_deref().unwrap_or_default();
-        let evolved = pending.peek().is_some() && !events.is_empty();
-        if evolved {
-            events.iter().for_each(|event| base.loaded.state.evolve(event));
-            base.ahead = true;
-        }
-        version = version.plus(events.len());
-        decided.push(Decided { waiting, outcome, version, claims, evolved });
-    }
-    decided
-}
-
-type Asked<A> = (Result<Vec<<A as Evolve>::Event>, <A as Aggregate>::Error>, Vec<Claim>);
-
-fn ask<A: Aggregate>(
-    waiting: &Waiting<A>,
-    state: &A,
-    stream: &StreamId,
-) -> Result<Asked<A>, Failure> {
-    let decision = catch_unwind(AssertUnwindSafe(|| waiting.ask.decide(state)));
-    let outcome = decision.map_err(|_| Failure::Panicked)?;
-    let claims = match &outcome {
-        Ok(events) if !events.is_empty() => waiting.ask.claims(stream)?,
-        _ => Vec::new(),
-    };
-    Ok((outcome, claims))
-}
-
-/// Notes what was tried, in case it turns up.
-fn remember<A: Aggregate>(decided: Vec<Decided<A>>, tries: Vec<Try>) -> Vec<Waiting<A>> {
-    let mut tries = tries.into_iter();
-    let remember = |mut one: Decided<A>| {
-        if one.outcome.as_ref().is_ok_and(|events| !events.is_empty()) {
-            one.waiting.tried = tries.next();
-        }
-        one.waiting
-    };
-    decided.into_iter().map(remember).collect()
-}
-
-/// Answers those whose earlier try is among these events after all: its answer
-/// was lost, or it came late.
-fn answer_arrived<A: Aggregate>(
-    pending: Vec<Waiting<A>>,
-    events: &[RecordedEvent],
-) -> Vec<Waiting<A>> {
-    let mut left = Vec::new();
-    for waiting in pending {
-        let tried = waiting.tried.as_ref();
-        match tried.and_then(|tried| events.iter().find(|event| event.id == tried.last)) {
-            Some(last) => {
-                let (version, position) = (last.version, last.position);
-                let _ = waiting.answer.send(Ok(Sent { version, position, repeated: false }));
-            }
-            None => left.push(waiting),
-        }
-    }
-    left
-}
-
-/// The base after what others have appended, if the conflict tells it all.
-fn moved<A: Aggregate>(mut base: Base<A>, conflict: &Conflict) -> Option<Base<A>> {
-    if base.ahead || !conflict.is_complete_after(base.loaded.version) {
-        return None;
-    }
-    for event in &conflict.unseen {
-        base.loaded.absorb(event).ok()?;
-    }
-    base.verified = true;
-    Some(base)
-}
-
-fn waiting<A: Aggregate>(decided: Vec<Decided<A>>) -> Vec<Waiting<A>> {
-    decided.into_iter().map(|one| one.waiting).collect()
-}
-
-fn answer_known<A: Aggregate>(
-    pending: Vec<Waiting<A>>,
-    known: &[(AppendId, Appended)],
-) -> Vec<Waiting<A>> {
-    let mut left = Vec::new();
-    for waiting in pending {
-        match known.iter().find(|(id, _)| Some(*id) == waiting.id) {
-            Some((_, first)) => {
-                let (version, position) = (first.version(), first.position);
-                let _ = waiting.answer.send(Ok(Sent { version, position, repeated: true }));
-            }
-            None => left.push(waiting),
-        }
-    }
-    left
-}
-
-/// Tells the command that wanted the claim; the others are decided again.
-fn answer_claimed<A: Aggregate>(
-    mut pending: Vec<Waiting<A>>,
-    stream: &StreamId,
-    refuse: SendError<A::Error>,
-) -> Vec<Waiting<A>> {
-    let SendError::Claimed { scope, key, .. } = &refuse else { return pending };
-    let wants = |waiting: &Waiting<A>| {
-        let claims = waiting.ask.claims(stream).unwrap_or_default();
-        claims.iter().any(|claim| (claim.scope(), claim.key()) == (scope, key))
-    };
-    if let Some(at) = pending.iter().position(wants) {
-        let _ = pending.remove(at).answer.send(Err(refuse));
-    }
-    pending
-}
-
-fn fail<A: Aggregate>(mut pending: Vec<Waiting<A>>, failure: Failure) {
-    let last = pending.pop();
-    for waiting in pending {
-        let answer: Answer<A> = Err(failure.again().into());
-        let _ = waiting.answer.send(answer);
-    }
-    if let Some(last) = last {
-        let _ = last.answer.send(Err(failure.into()));
-    }
-}
-
-fn contended<A: Aggregate>(pending: Vec<Waiting<A>>, attempts: u32) {
-    for waiting in pending {
-        let _ = waiting.answer.send(Err(SendError::Contended { attempts }));
     }
 }

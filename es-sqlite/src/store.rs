@@ -49,8 +49,12 @@ struct Inner {
     readers: Mutex<Option<Readers>>,
     watcher: Mutex<Option<Watcher>>,
     head: watch::Sender<Position>,
-    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+    read: Ended,
+    written: Ended,
 }
+
+/// Ends with the last thread that holds the other side.
+type Ended = tokio::sync::Mutex<mpsc::Receiver<()>>;
 
 impl SqliteStore {
     /// Opens the store in this file, and makes it if it is not there, with the
@@ -65,32 +69,38 @@ impl SqliteStore {
 
     pub(crate) async fn start(options: SqliteOptions) -> Result<Self, StoreError> {
         let head = watch::Sender::new(Position::START);
-        let (alive, ended) = mpsc::channel(1);
-        let (writer, opening) = Writer::start(options.clone(), head.clone(), alive.clone());
+        let (writing, written) = mpsc::channel(1);
+        let (writer, opening) = Writer::start(options.clone(), head.clone(), writing);
         opening.await.map_err(|_| closed())??;
-        let readers = Readers::start(&options, &alive)?;
-        let watcher = Watcher::start(&options, head.clone(), alive)?;
+        let (reading, read) = mpsc::channel(1);
+        let readers = Readers::start(&options, &reading)?;
+        let watcher = Watcher::start(&options, head.clone(), reading)?;
         let inner = Inner {
             options,
             writer,
             readers: Mutex::new(Some(readers)),
             watcher: Mutex::new(Some(watcher)),
             head,
-            ended: tokio::sync::Mutex::new(ended),
+            read: Ended::new(read),
+            written: Ended::new(written),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Finishes what was asked for, then closes the file. Later calls fail with
     /// [`Closed`](StoreErrorKind::Closed).
+    ///
+    /// The writer goes last: the last connection moves the write-ahead log into
+    /// the file, and of two that go at once neither is the last.
     pub async fn close(&self) {
-        self.inner.writer.close().await;
         let readers = self.inner.readers.lock().take();
         if let Some(readers) = readers {
             readers.close().await;
         }
         self.inner.watcher.lock().take();
-        while self.inner.ended.lock().await.recv().await.is_some() {}
+        while self.inner.read.lock().await.recv().await.is_some() {}
+        self.inner.writer.close().await;
+        while self.inner.written.lock().await.recv().await.is_some() {}
     }
 
     pub(crate) fn writer(&self) -> &Writer {

@@ -46,10 +46,9 @@ impl Evolve for Account {
 
 /// Puts money on an account.
 #[derive(Debug, Command)]
-#[command(aggregate = Account)]
 pub struct Deposit {
     /// Which account.
-    #[id]
+    #[id(Account)]
     pub account: String,
     /// How much.
     pub amount: u64,
@@ -57,10 +56,9 @@ pub struct Deposit {
 
 /// Takes money from an account.
 #[derive(Debug, Command)]
-#[command(aggregate = Account)]
 pub struct Withdraw {
     /// Which account.
-    #[id]
+    #[id(Account)]
     pub account: String,
     /// How much.
     pub amount: u64,

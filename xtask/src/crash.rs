@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{
     Length,
     report::{Report, output},
-    workspace::{Workspace, cargo},
+    workspace::{Workspace, build_release},
 };
 
 /// The environment variable that repeats the moments of an earlier run.
@@ -38,8 +38,7 @@ impl Plan {
 }
 
 pub(crate) fn run(report: &mut Report, length: Length) -> Result<()> {
-    let build = "build --release --locked --package flights";
-    report.command("build the flights", &mut cargo(build))?;
+    report.command("build for release", &mut build_release())?;
     report.step("crash", |report| crash(report, &Plan::new(length)))
 }
 

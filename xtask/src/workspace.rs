@@ -14,14 +14,6 @@ pub(crate) struct Workspace {
     metadata: Value,
 }
 
-/// A program that shows something and ends.
-pub(crate) struct Example<'a> {
-    pub(crate) package: &'a str,
-    /// `bin` or `example`, as cargo's option is called.
-    pub(crate) kind: &'a str,
-    pub(crate) name: &'a str,
-}
-
 impl Workspace {
     pub(crate) fn read() -> Result<Self> {
         let said = output(&mut cargo("metadata --no-deps --format-version 1 --locked"))?;
@@ -40,10 +32,11 @@ impl Workspace {
         named.filter(|(_, features)| !features.is_empty()).collect()
     }
 
-    /// What runs each program of the ladder, and each crate's own examples.
-    pub(crate) fn examples(&self) -> Vec<Example<'_>> {
+    /// Each program of the ladder, and each crate's own examples, in the folder
+    /// that a profile builds into.
+    pub(crate) fn examples(&self) -> Vec<String> {
         let mut examples: Vec<_> = self.packages().flat_map(examples).collect();
-        examples.sort_unstable_by_key(|example| example.name);
+        examples.sort_unstable();
         examples
     }
 
@@ -60,14 +53,12 @@ fn features(package: &Value) -> Vec<&str> {
     package["features"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
 }
 
-fn examples(package: &Value) -> impl Iterator<Item = Example<'_>> {
-    let package_name = name(package);
+fn examples(package: &Value) -> impl Iterator<Item = String> {
+    let is_ladder = name(package) == "examples";
     let targets = package["targets"].as_array().into_iter().flatten();
     targets.filter_map(move |target| match target["kind"][0].as_str()? {
-        "example" => Some(Example { package: package_name, kind: "example", name: name(target) }),
-        "bin" if package_name == "examples" => {
-            Some(Example { package: package_name, kind: "bin", name: name(target) })
-        }
+        "bin" if is_ladder => Some(name(target).to_owned()),
+        "example" => Some(format!("examples/{}", name(target))),
         _ => None,
     })
 }
@@ -77,6 +68,12 @@ pub(crate) fn cargo(words: &str) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(words.split_whitespace());
     cargo
+}
+
+/// Builds what the long suites run, both at once so that one does not rebuild
+/// what the other shares with it.
+pub(crate) fn build_release() -> Command {
+    cargo("build --release --locked --package flights --package bench")
 }
 
 /// Whether a program is there and answers.

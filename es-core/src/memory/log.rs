@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use foldhash::fast::RandomState;
 
 use crate::{
     AppendError, AppendId, Appended, Batch, Claim, ClaimChange, Conflict, Direction, Expected,
@@ -12,8 +13,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Log {
     events: Vec<RecordedEvent>,
-    streams: HashMap<StreamId, Vec<usize>>,
-    appends: HashMap<(Tenant, AppendId), Appended>,
+    streams: HashMap<StreamId, Vec<usize>, RandomState>,
+    appends: HashMap<(Tenant, AppendId), Appended, RandomState>,
     claims: HashMap<(Tenant, Name, Name), StreamId>,
 }
 
@@ -46,6 +47,9 @@ impl Log {
 
     fn repeated(&self, batch: &Batch) -> Result<Option<Appended>, AppendError> {
         let mut ids: Vec<_> = batch.writes.iter().filter_map(|write| write.append_id).collect();
+        if ids.is_empty() {
+            return Ok(None);
+        }
         ids.dedup();
         let tenant = batch.tenant().cloned().unwrap_or_default();
         let known = |id: AppendId| {

@@ -7,7 +7,7 @@ struct Deposit(#[id(key = "account")] String);
 
 #[derive(Command)]
 #[command(aggregate = Account)]
-struct Withdraw(#[id = Account] String);
+struct Withdraw(#[id = "account"] String);
 
 #[derive(Command)]
 struct Close(#[id()] String);

@@ -107,9 +107,9 @@ impl Flight {
 }
 
 #[derive(Debug, Clone, Command)]
-#[command(aggregate = Flight, creates)]
+#[command(creates)]
 pub(crate) struct Schedule {
-    #[id]
+    #[id(Flight)]
     pub(crate) flight: String,
     pub(crate) departs: DateTime<Utc>,
     pub(crate) leg: Leg,
@@ -124,9 +124,8 @@ impl Decide<Schedule> for Flight {
 }
 
 #[derive(Debug, Clone, Command)]
-#[command(aggregate = Flight)]
 pub(crate) struct Depart {
-    #[id]
+    #[id(Flight)]
     pub(crate) flight: String,
     pub(crate) delay: i32,
 }
@@ -139,9 +138,8 @@ impl Decide<Depart> for Flight {
 }
 
 #[derive(Debug, Clone, Command)]
-#[command(aggregate = Flight)]
 pub(crate) struct Land {
-    #[id]
+    #[id(Flight)]
     pub(crate) flight: String,
     pub(crate) delay: i32,
     pub(crate) air_time: u32,
@@ -155,9 +153,8 @@ impl Decide<Land> for Flight {
 }
 
 #[derive(Debug, Clone, Command)]
-#[command(aggregate = Flight)]
 pub(crate) struct Divert {
-    #[id]
+    #[id(Flight)]
     pub(crate) flight: String,
 }
 
@@ -168,9 +165,8 @@ impl Decide<Divert> for Flight {
 }
 
 #[derive(Debug, Clone, Command)]
-#[command(aggregate = Flight)]
 pub(crate) struct Cancel {
-    #[id]
+    #[id(Flight)]
     pub(crate) flight: String,
 }
 

@@ -193,6 +193,9 @@ async fn a_closed_store_leaves_everything_in_the_one_file() {
     for _ in 0..20 {
         let folder = Folder::with_events(3).await;
         let copy = Folder::new();
+        let beside = folder.path().with_file_name("log.db-wal");
+        let left = beside.metadata().map_or(0, |log| log.len());
+        assert_eq!(left, 0, "a write-ahead log is left beside the file");
         std::fs::copy(folder.path(), copy.path()).unwrap();
         assert_eq!(count(&copy.open().await, "a").await, 3);
     }
