@@ -109,7 +109,6 @@ async fn no_more_commands_run_at_once_than_the_limit_says() {
 }
 
 #[tokio::test(start_paused = true)]
-#[expect(clippy::disallowed_methods, reason = "the runtime's clock is paused and drives itself")]
 async fn no_more_commands_are_sent_in_a_second_than_the_rate_says() {
     let slow = ServiceBuilder::new()
         .layer(BufferLayer::new(16))

@@ -172,7 +172,9 @@ impl<S: EventStore + Clone, V: Views> Service<S, V> {
 
     async fn flight(&self, id: &str) -> Result<()> {
         let stream = stream_of::<Flight>(&id.to_owned())?;
-        for event in self.store.events(Read::stream(&stream)).await? {
+        let events = self.store.events(Read::stream(&stream)).await?;
+        ensure!(!events.is_empty(), "there is no flight {id}");
+        for event in events {
             let payload = String::from_utf8_lossy(&event.payload).into_owned();
             println!("{} {:<18} {payload}", event.version, event.event_type);
         }
