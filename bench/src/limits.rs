@@ -22,6 +22,11 @@ const TABLE: &str = "CREATE TABLE events (
 CREATE UNIQUE INDEX events_stream ON events (stream, version);";
 const INSERT: &str = "INSERT INTO events (position, stream, version, payload) VALUES (?, ?, ?, ?)";
 
+/// Gesta's `wal_autocheckpoint` and `cache_size`: the limit is not to differ in
+/// settings, only in work.
+const CHECKPOINT_PAGES: i64 = 16_384;
+const CACHE: i64 = -32 * 1024;
+
 /// The table of events without anything around it, with Gesta's settings.
 struct Raw {
     connection: Connection,
@@ -33,8 +38,8 @@ impl Raw {
         let connection = Connection::open(file)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", kind.pragma())?;
-        connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
-        connection.pragma_update(None, "cache_size", -32 * 1024)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "cache_size", CACHE)?;
         let synchronous = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
         ensure!(synchronous == kind.pragma(), "synchronous is {synchronous}");
         connection.execute_batch(TABLE)?;
@@ -150,6 +155,7 @@ pub(crate) fn read_whole_rows(file: &Path, rows: u32, seconds: f64) -> Result<Me
     const STREAM: &str = "SELECT position, stream, version, kind, recorded_at, id, append_id, \
          tags, metadata, payload FROM events WHERE stream = 1 AND version > 0 ORDER BY version";
     let connection = Connection::open(file)?;
+    connection.pragma_update(None, "cache_size", CACHE)?;
     let mut select = connection.prepare(STREAM)?;
     let latencies = repeat(seconds, || {
         let mut found = select.query([])?;

@@ -1,6 +1,6 @@
 //! An account with two commands and one rule.
 
-use gesta::{Aggregate, Command, Commands, Decide, Event, Evolve, sqlite::SqliteStore};
+use gesta::{Aggregate, Command, Commands, Decide, Event, Evolve, Rejection, sqlite::SqliteStore};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize, Event)]
@@ -11,7 +11,6 @@ enum AccountEvent {
 }
 
 #[derive(Default, Aggregate)]
-#[aggregate(error = String)]
 struct Account {
     balance: u64,
 }
@@ -27,31 +26,29 @@ impl Evolve for Account {
 }
 
 #[derive(Command)]
-#[command(aggregate = Account)]
 struct Deposit {
-    #[id]
+    #[id(Account)]
     account: String,
     amount: u64,
 }
 
 impl Decide<Deposit> for Account {
-    fn decide(&self, deposit: &Deposit) -> Result<Vec<AccountEvent>, String> {
+    fn decide(&self, deposit: &Deposit) -> Result<Vec<AccountEvent>, Rejection> {
         Ok(vec![AccountEvent::Deposited { amount: deposit.amount }])
     }
 }
 
 #[derive(Command)]
-#[command(aggregate = Account)]
 struct Withdraw {
-    #[id]
+    #[id(Account)]
     account: String,
     amount: u64,
 }
 
 impl Decide<Withdraw> for Account {
-    fn decide(&self, withdraw: &Withdraw) -> Result<Vec<AccountEvent>, String> {
+    fn decide(&self, withdraw: &Withdraw) -> Result<Vec<AccountEvent>, Rejection> {
         if withdraw.amount > self.balance {
-            return Err(format!("there are only {} on the account", self.balance));
+            return Err(format!("there are only {} on the account", self.balance).into());
         }
         Ok(vec![AccountEvent::Withdrawn { amount: withdraw.amount }])
     }

@@ -53,7 +53,9 @@ pub(crate) enum End {
 /// The flights of the file, in its order.
 pub(crate) fn flights(path: &Path) -> Result<impl Iterator<Item = Result<Known>> + use<>> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let lines = Reader::from_reader(GzDecoder::new(file)).into_deserialize::<Line>();
+    let mut reader = Reader::from_reader(GzDecoder::new(file));
+    reader.headers().context("the file is no gzipped CSV file")?;
+    let lines = reader.into_deserialize::<Line>();
     Ok(lines.map(|line| known(line.context("the file has a bad line")?)))
 }
 
