@@ -24,7 +24,7 @@ const INSERT: &str = "INSERT INTO events (position, stream, version, payload) VA
 
 /// Gesta's `wal_autocheckpoint` and `cache_size`: the limit is not to differ in
 /// settings, only in work.
-const CHECKPOINT_PAGES: i64 = 16_384;
+const CHECKPOINT_PAGES: i64 = 4_000;
 const CACHE: i64 = -32 * 1024;
 
 /// The table of events without anything around it, with Gesta's settings.

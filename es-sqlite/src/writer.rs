@@ -128,9 +128,20 @@ fn serve(
     let mut opened = Some(opened);
     while Session::serve(&connection, options, &mut queue, head, idle, &mut opened).is_continue() {
         // After an I/O error SQLite's view of the file is not to be trusted.
+        connection = match reopen(options, &mut queue) {
+            Some(fresh) => fresh,
+            None => return,
+        };
+    }
+}
+
+/// Opens the file again. Until that succeeds each job is told why it cannot be
+/// done; `None` once nobody can ask any more.
+fn reopen(options: &SqliteOptions, queue: &mut mpsc::Receiver<Job>) -> Option<Connection> {
+    loop {
         match open_writer(options) {
-            Ok(fresh) => connection = fresh,
-            Err(_) => thread::yield_now(),
+            Ok(fresh) => return Some(fresh),
+            Err(error) => Answer::not_run(queue.blocking_recv()?)?.send(&Err(error)),
         }
     }
 }
@@ -164,7 +175,16 @@ impl<'c> Session<'c> {
         if let Some(opened) = opened.take() {
             let _ = opened.send(outcome);
         }
-        let Ok(log) = log else { return ControlFlow::Break(()) };
+        let log = match log {
+            Ok(log) => log,
+            Err(error) => {
+                let Some(job) = queue.blocking_recv() else { return ControlFlow::Break(()) };
+                Answer::not_run(job)
+                    .into_iter()
+                    .for_each(|answer| answer.send(&Err(again(&error))));
+                return ControlFlow::Continue(());
+            }
+        };
         let mut session = Self {
             connection,
             log,
@@ -182,7 +202,7 @@ impl<'c> Session<'c> {
             let committed = session.commit_group(&mut group);
             advance(head, session.log.head());
             let broken = committed.as_ref().is_err_and(|e| e.kind() == StoreErrorKind::Unknown);
-            session.answer(committed);
+            session.answer(&committed);
             if broken {
                 return ControlFlow::Continue(());
             }
@@ -274,16 +294,8 @@ impl<'c> Session<'c> {
         let _ = self.log.forget();
     }
 
-    fn answer(&mut self, committed: Result<(), StoreError>) {
-        for answer in self.answers.drain(..) {
-            let committed = committed.as_ref().copied().map_err(again);
-            match answer {
-                Answer::Append(caller, outcome) => {
-                    let _ = caller.send(committed.map_err(AppendError::from).and(outcome));
-                }
-                Answer::Other(other) => other.finish(committed),
-            }
-        }
+    fn answer(&mut self, committed: &Result<(), StoreError>) {
+        self.answers.drain(..).for_each(|answer| answer.send(committed));
     }
 }
 
@@ -346,6 +358,16 @@ pub(crate) fn advance(head: &watch::Sender<Position>, position: Position) {
 }
 
 impl Answer {
+    fn send(self, committed: &Result<(), StoreError>) {
+        let committed = committed.as_ref().copied().map_err(again);
+        match self {
+            Self::Append(caller, outcome) => {
+                let _ = caller.send(committed.map_err(AppendError::from).and(outcome));
+            }
+            Self::Other(other) => other.finish(committed),
+        }
+    }
+
     fn not_run(job: Job) -> Option<Self> {
         match job {
             Job::Append { answer, .. } => Some(Self::Append(answer, Err(lost().into()))),
