@@ -312,9 +312,11 @@ async fn next_batch(
     while batch.events.len() < BATCH {
         tokio::select! {
             biased;
-            Some(page) = pages.next() => batch.add(page?),
+            page = pages.next() => match page {
+                Some(page) => batch.add(page?),
+                None => break,
+            },
             () = &mut moment => break,
-            else => break,
         }
     }
     Ok(Some(batch))

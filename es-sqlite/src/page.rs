@@ -1,7 +1,7 @@
 //! Reads one page.
 
 use es_core::{
-    Criteria, Direction, Page, Position, Read, RecordedEvent, Scope, StoreError, limits,
+    Criteria, Direction, Page, Position, Read, RecordedEvent, Scope, StoreError, Version, limits,
 };
 use rusqlite::{Connection, ToSql, types::Value};
 
@@ -45,6 +45,9 @@ enum Source {
 pub(crate) struct Window {
     pub(crate) after: Position,
     pub(crate) up_to: Position,
+    /// In a stream that is read forwards, only versions above it are left; the
+    /// index then need not be walked from the beginning for each page.
+    pub(crate) after_version: Version,
 }
 
 impl Query {
@@ -160,7 +163,7 @@ impl Query {
                 return Ok(window.stopped(self.read.direction, events, last));
             }
             (looked_at, in_vain) = (looked_at + 1, in_vain + 1);
-            last = Some(Position::new(unsigned(row, 0)?));
+            last = Some((Position::new(unsigned(row, 0)?), Version::new(unsigned(row, 2)?)));
             if self.wants(connection, names, row)? {
                 rows.push(connection, names, row)?;
                 in_vain = 0;
@@ -220,7 +223,7 @@ impl Query {
         let sql = match &self.source {
             Source::Stream(stream) => {
                 key.push(Value::Integer(*stream));
-                key.push(Value::Integer(clamp(self.read.after_version.get())));
+                key.push(Value::Integer(clamp(window.after_version.get())));
                 format!("{select} stream = ?3 AND version > ?4 AND {range} ORDER BY version{order}")
             }
             Source::Tagged(tags) => {
@@ -280,6 +283,7 @@ pub(crate) fn window_of_append(
     Ok(Window {
         after: window.after.max(Position::new(first.saturating_sub(1))),
         up_to: window.up_to.min(Position::new(last)),
+        ..window
     })
 }
 
@@ -291,7 +295,7 @@ pub(crate) fn clamp(number: u64) -> i64 {
 impl Window {
     /// Nothing is left.
     fn read(self) -> Self {
-        Self { after: self.up_to, up_to: self.up_to }
+        Self { after: self.up_to, ..self }
     }
 
     pub(crate) fn is_read(self) -> bool {
@@ -314,11 +318,11 @@ impl Window {
         self,
         direction: Direction,
         events: Vec<RecordedEvent>,
-        last: Option<Position>,
+        last: Option<(Position, Version)>,
     ) -> (Page, Self) {
-        let last = last.unwrap_or(self.after);
+        let (last, after_version) = last.unwrap_or((self.after, self.after_version));
         let left = match direction {
-            Direction::Forwards => Self { after: last, ..self },
+            Direction::Forwards => Self { after: last, after_version, ..self },
             Direction::Backwards => {
                 Self { up_to: Position::new(last.get().saturating_sub(1)), ..self }
             }

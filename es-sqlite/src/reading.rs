@@ -88,7 +88,7 @@ fn first_page(
 ) -> Result<(Arc<Query>, Page, Window), StoreError> {
     let head = head(&reader.connection)?;
     let up_to = read.up_to.map_or(head, |up_to: Position| up_to.min(head));
-    let window = Window { after: read.after, up_to };
+    let window = Window { after: read.after, up_to, after_version: read.after_version };
     let window = window_of_append(&reader.connection, &read, window)?;
     let after = read.after;
     let query = Query::resolve(&reader.connection, read)?;

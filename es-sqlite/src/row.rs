@@ -3,14 +3,15 @@
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use es_core::{
-    AppendId, EventId, Metadata, NewEvent, Position, RecordedEvent, StoreError, Tag, Version,
+    AppendId, EventId, Metadata, NewEvent, Position, RecordedEvent, StoreError, StreamId, Tag,
+    Version,
 };
 use rusqlite::{Connection, Row, types::ValueRef};
 use uuid::Uuid;
 
 use crate::{
     error::{damaged, store_error},
-    names::NamesByNumber,
+    names::{Kind, NamesByNumber},
 };
 
 /// The columns that [`Rows::push`] reads, in its order.
@@ -24,6 +25,8 @@ pub(crate) struct Rows {
     events: Vec<RecordedEvent>,
     payloads: BytesMut,
     ends: Vec<usize>,
+    stream: Option<(i64, StreamId)>,
+    kinds: Vec<(i64, Kind)>,
 }
 
 impl Rows {
@@ -53,8 +56,8 @@ impl Rows {
         row: &Row<'_>,
     ) -> Result<RecordedEvent, StoreError> {
         let position = Position::new(unsigned(row, 0)?);
-        let stream = names.stream(connection, integer(row, 1)?)?.stream;
-        let kind = names.kind(connection, integer(row, 3)?)?;
+        let stream = self.stream(connection, names, integer(row, 1)?)?;
+        let kind = self.kind(connection, names, integer(row, 3)?)?;
         let event = NewEvent {
             id: EventId::new(uuid(row, 5)?.unwrap_or_default()),
             event_type: kind.event_type,
@@ -72,9 +75,41 @@ impl Rows {
         Ok(RecordedEvent::new(event, stream, version, position, append_id, time(row, 4)?))
     }
 
+    /// Neighbours often stand in one stream.
+    fn stream(
+        &mut self,
+        connection: &Connection,
+        names: &mut NamesByNumber,
+        number: i64,
+    ) -> Result<StreamId, StoreError> {
+        if let Some((last, stream)) = &self.stream
+            && *last == number
+        {
+            return Ok(stream.clone());
+        }
+        let stream = names.stream(connection, number)?.stream;
+        self.stream = Some((number, stream.clone()));
+        Ok(stream)
+    }
+
+    /// A page has few kinds.
+    fn kind(
+        &mut self,
+        connection: &Connection,
+        names: &mut NamesByNumber,
+        number: i64,
+    ) -> Result<Kind, StoreError> {
+        if let Some((_, kind)) = self.kinds.iter().find(|(known, _)| *known == number) {
+            return Ok(kind.clone());
+        }
+        let kind = names.kind(connection, number)?;
+        self.kinds.push((number, kind.clone()));
+        Ok(kind)
+    }
+
     /// The events, each with its part of the buffer.
     pub(crate) fn into_events(self) -> Vec<RecordedEvent> {
-        let Self { mut events, payloads, ends } = self;
+        let Self { mut events, payloads, ends, .. } = self;
         let payloads = payloads.freeze();
         let mut start = 0;
         for (event, end) in events.iter_mut().zip(ends) {
