@@ -48,7 +48,9 @@ fn promises(report: &mut Report) -> Result<()> {
     let said = output(&mut cargo(&words))?;
     // A lone test thread prints the name of the test before its first line.
     let counted = said.lines().filter_map(|line| line.find("contract ").map(|at| &line[at..]));
-    counted.for_each(|line| report.say(line.to_owned()));
+    let mut counted: Vec<_> = counted.map(str::to_owned).collect();
+    counted.sort_unstable();
+    counted.into_iter().for_each(|line| report.say(line));
     Ok(())
 }
 
