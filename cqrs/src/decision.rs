@@ -165,9 +165,9 @@ impl Commands {
         id: AppendId,
     ) -> Result<Batch, Failure> {
         let mut batch = Batch::new([]);
-        for event in events {
+        for (event, event_id) in events.iter().zip(self.bus.world.event_ids()) {
             let stream = decision.stream(event)?.of(self.context.tenant.clone());
-            let mut new = NewEvent::encode(event, self.bus.world.event_id(), self.bus.codec)?;
+            let mut new = NewEvent::encode(event, event_id, self.bus.codec)?;
             new.metadata = self.context.metadata.clone();
             batch = batch.write(Write::new(stream).append_id(id).events([new]));
         }

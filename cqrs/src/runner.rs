@@ -139,12 +139,12 @@ impl<A: Aggregate> Runner<A> {
     }
 
     fn encode(&self, events: &[A::Event], waiting: &Waiting<A>) -> Result<Vec<NewEvent>, Failure> {
-        let encode = |event| {
-            let mut event = NewEvent::encode(event, self.bus.world.event_id(), self.bus.codec)?;
+        let encode = |(event, id)| {
+            let mut event = NewEvent::encode(event, id, self.bus.codec)?;
             event.metadata = waiting.metadata.clone();
             Ok(event)
         };
-        events.iter().map(encode).collect()
+        events.iter().zip(self.bus.world.event_ids()).map(encode).collect()
     }
 
     /// All were rejected, or nothing followed from them. A base that is only

@@ -159,8 +159,9 @@ fn write<A: Aggregate>(
     events: &[A::Event],
 ) -> Result<Write, Failure> {
     let bus = &commands.bus;
-    let encode = |event| NewEvent::encode(event, bus.world.event_id(), bus.codec);
-    let events: Vec<_> = events.iter().map(encode).collect::<Result<_, _>>()?;
+    let encode = |(event, id)| NewEvent::encode(event, id, bus.codec);
+    let events: Vec<_> =
+        events.iter().zip(bus.world.event_ids()).map(encode).collect::<Result<_, _>>()?;
     let write = Write::new(stream.clone()).expect(Expected::Exact(loaded.version));
     Ok(write.events(events))
 }

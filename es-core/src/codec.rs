@@ -1,5 +1,7 @@
 //! How events become bytes, and bytes events.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use serde::{
     Deserializer, Serialize, Serializer,
@@ -104,11 +106,11 @@ impl Codec {
     /// [`EncodeError`] if serde cannot write it.
     pub fn encode_value<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, EncodeError> {
         match self {
-            Self::Json => serde_json::to_vec(value).map(Bytes::from).map_err(EncodeError::new),
+            Self::Json => in_scratch(|scratch| serde_json::to_writer(scratch, value)),
             #[cfg(feature = "messagepack")]
-            Self::MessagePack => {
-                rmp_serde::to_vec_named(value).map(Bytes::from).map_err(EncodeError::new)
-            }
+            Self::MessagePack => in_scratch(|scratch| {
+                value.serialize(&mut rmp_serde::Serializer::new(scratch).with_struct_map())
+            }),
         }
     }
 
@@ -171,6 +173,25 @@ impl RecordedEvent {
         }
         Codec::of(&self.content_type)?.decode(index, &self.payload).map(Some)
     }
+}
+
+/// Writes into a buffer that the thread keeps, so that the bytes are allocated
+/// once and in their size. A value that encodes another while it is written
+/// finds no buffer, and takes a new one.
+fn in_scratch<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, EncodeError>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    const KEPT: usize = 64 * 1024;
+    thread_local! { static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) } }
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    write(&mut scratch).map_err(EncodeError::new)?;
+    let bytes = Bytes::copy_from_slice(&scratch);
+    if scratch.capacity() <= KEPT {
+        SCRATCH.set(scratch);
+    }
+    Ok(bytes)
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;

@@ -247,8 +247,9 @@ fn new_batch<A: Aggregate>(
     events: &[A::Event],
 ) -> Result<Batch, CommitError> {
     let world = World::real();
-    let encode = |event| NewEvent::encode(event, world.event_id(), Codec::Json);
-    let events: Vec<_> = events.iter().map(encode).collect::<Result<_, _>>()?;
+    let encode = |(event, id)| NewEvent::encode(event, id, Codec::Json);
+    let events: Vec<_> =
+        events.iter().zip(world.event_ids()).map(encode).collect::<Result<_, _>>()?;
     let batch = Batch::to(stream_of::<A>(id)?).expect(Expected::Exact(version)).events(events);
     Ok(batch.append_id(world.append_id()))
 }

@@ -143,6 +143,15 @@ impl World {
         EventId::new(self.uuid_v7())
     }
 
+    /// New ids for the events of one append: UUIDs v7 that count up from a
+    /// random one, so that they sort as the events do (RFC 9562, 6.2).
+    pub fn event_ids(&self) -> impl Iterator<Item = EventId> + use<> {
+        // With this bit off the low 62, which are random, can count far up.
+        const ROOM: u128 = !(1 << 61);
+        let first = self.uuid_v7().as_u128() & ROOM;
+        (first..).map(|next| EventId::new(uuid::Uuid::from_u128(next)))
+    }
+
     /// A new id for an append: a UUID v7.
     pub fn append_id(&self) -> AppendId {
         AppendId::new(self.uuid_v7())

@@ -46,16 +46,15 @@ impl Log {
     }
 
     fn repeated(&self, batch: &Batch) -> Result<Option<Appended>, AppendError> {
-        let mut ids: Vec<_> = batch.writes.iter().filter_map(|write| write.append_id).collect();
-        if ids.is_empty() {
+        let ids = || batch.writes.iter().filter_map(|write| write.append_id);
+        let tenant = batch.tenant().cloned().unwrap_or_default();
+        let first = |id| self.appends.get(&(tenant.clone(), id));
+        if ids().all(|id| first(id).is_none()) {
             return Ok(None);
         }
+        let mut ids: Vec<_> = ids().collect();
         ids.dedup();
-        let tenant = batch.tenant().cloned().unwrap_or_default();
-        let known = |id: AppendId| {
-            let first = self.appends.get(&(tenant.clone(), id))?;
-            Some((id, Appended { repeated: true, ..first.clone() }))
-        };
+        let known = |id| Some((id, Appended { repeated: true, ..first(id)?.clone() }));
         let mut known: Vec<_> = ids.iter().filter_map(|id| known(*id)).collect();
         let whole = known.len() == ids.len() && batch.is_wholly_identified();
         match known.len() {
@@ -138,20 +137,16 @@ impl Log {
 
     fn write(&mut self, writes: Vec<Write>, now: DateTime<Utc>) -> Appended {
         let mut appended = Appended::default();
-        let mut ids: Vec<(Tenant, AppendId, Written)> = Vec::new();
         for write in writes {
             let key = write.append_id.map(|id| (write.stream.tenant().clone(), id));
             let written = self.write_stream(write, now);
             appended.position = appended.position.max(written.position);
             appended.writes.push(written);
-            if let Some((tenant, id)) = key {
-                ids.push((tenant, id, written));
+            if let Some(key) = key {
+                let first = self.appends.entry(key).or_default();
+                first.position = first.position.max(written.position);
+                first.writes.push(written);
             }
-        }
-        for (tenant, id, written) in ids {
-            let first = self.appends.entry((tenant, id)).or_default();
-            first.position = first.position.max(written.position);
-            first.writes.push(written);
         }
         appended
     }

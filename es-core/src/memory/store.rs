@@ -76,7 +76,8 @@ impl EventStore for MemoryStore {
             head.wait_for(|head| *head > after).await.ok()?;
             let up_to = store.log.read().head();
             let page = store.page(&read, after, up_to);
-            Some((Ok(page.clone()), (store, head, page.through, read)))
+            let through = page.through;
+            Some((Ok(page), (store, head, through, read)))
         })
         .boxed()
     }
