@@ -1,108 +1,181 @@
-//! Reads by the page, one page ahead of whoever consumes them.
+//! Reads by the page, a few pages ahead of whoever consumes them.
+//!
+//! A request travels as a [`Course`] between its consumer and the reading
+//! threads. While pages are wanted a job of a thread has it, and reads one after
+//! another; else it is parked.
 
-use std::sync::Arc;
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use es_core::{Page, Position, Read, StoreError};
-use tokio::sync::oneshot;
+use es_core::{Page, Read, StoreError};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use crate::{
     append::head,
     error::closed,
-    page::{Query, Window, window_of_append},
+    page::window_of_append,
+    query::Query,
     readers::{Reader, Readers},
+    window::Window,
 };
 
-/// One request on its way through the log.
+/// Pages that are read before they are asked for.
+const AHEAD: usize = 3;
+/// Pages after which a job lets others have the thread.
+const TURN: usize = 16;
+
+/// A request, on the side of its consumer.
 pub(crate) struct Reading {
     readers: Readers,
-    read: Read,
-    left: u64,
-    next: Next,
+    desk: Arc<Desk>,
+    pages: mpsc::Receiver<Handed>,
+    state: State,
 }
 
-enum Next {
-    First,
-    Rest(Arc<Query>, Window),
-    Ahead(Arc<Query>, oneshot::Receiver<Result<(Page, Window), StoreError>>),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Begun,
     Over,
+}
+
+type Handed = Result<(Page, Left), StoreError>;
+
+/// Whether anything comes after a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Something,
+    Nothing,
+}
+
+/// Where consumer and job meet.
+#[derive(Default)]
+struct Desk {
+    /// Pages that are asked for and not read yet. Who raises it from zero sends
+    /// the job, which ends when it has lowered it to zero.
+    wanted: AtomicUsize,
+    parked: Mutex<Option<Course>>,
+}
+
+/// How far a request has come. If it is lost, its consumer's queue ends.
+struct Course {
+    stage: Stage,
+    left: u64,
+    pages: mpsc::Sender<Handed>,
+}
+
+enum Stage {
+    Asked(Read),
+    Under(Query, Window),
 }
 
 impl Reading {
     pub(crate) fn new(readers: Readers, read: Read) -> Self {
-        Self { readers, left: read.limit.unwrap_or(u64::MAX), read, next: Next::First }
+        let (sender, pages) = mpsc::channel(AHEAD);
+        let left = read.limit.unwrap_or(u64::MAX);
+        let desk = Desk::default();
+        *desk.parked.lock() = Some(Course { stage: Stage::Asked(read), left, pages: sender });
+        Self { readers, desk: Arc::new(desk), pages, state: State::New }
     }
 
     /// The next page; `None` at the end, and after an error.
     pub(crate) async fn page(&mut self) -> Option<Result<Page, StoreError>> {
-        let wanted = self.wanted();
-        let read = match std::mem::replace(&mut self.next, Next::Over) {
-            Next::Over => return None,
-            Next::First => self.first(wanted).await,
-            Next::Rest(query, window) => self.rest(query, window, wanted).await,
-            Next::Ahead(query, page) => match page.await {
-                Ok(page) => page.map(|(page, window)| (query, page, window)),
-                Err(_) => Err(closed()),
-            },
+        let more = match mem::replace(&mut self.state, State::Begun) {
+            State::New => AHEAD,
+            State::Begun => 1,
+            State::Over => {
+                self.state = State::Over;
+                return None;
+            }
         };
-        Some(read.map(|(query, page, window)| self.hand_over(query, page, window)))
-    }
-
-    async fn first(&self, wanted: usize) -> Result<(Arc<Query>, Page, Window), StoreError> {
-        let read = self.read.clone();
-        self.readers.run(move |reader| first_page(reader, read, wanted)).await
-    }
-
-    async fn rest(
-        &self,
-        query: Arc<Query>,
-        window: Window,
-        wanted: usize,
-    ) -> Result<(Arc<Query>, Page, Window), StoreError> {
-        let job = next_page(Arc::clone(&query), window, wanted);
-        let (page, window) = self.readers.run(job).await?;
-        Ok((query, page, window))
-    }
-
-    fn hand_over(&mut self, query: Arc<Query>, page: Page, window: Window) -> Page {
-        self.left = self.left.saturating_sub(page.events.len() as u64);
-        if self.left == 0 || window.is_read() {
-            return page;
+        let handed = match self.ask(more).await {
+            Ok(()) => self.pages.recv().await.unwrap_or_else(|| Err(closed())),
+            Err(error) => Err(error),
+        };
+        if !matches!(handed, Ok((_, Left::Something))) {
+            self.state = State::Over;
         }
-        let job = next_page(Arc::clone(&query), window, self.wanted());
-        self.next = match self.readers.ahead(job) {
-            Some(ahead) => Next::Ahead(query, ahead),
-            None => Next::Rest(query, window),
-        };
-        page
+        Some(handed.map(|(page, _)| page))
     }
 
-    fn wanted(&self) -> usize {
-        usize::try_from(self.left).unwrap_or(usize::MAX)
+    async fn ask(&self, pages: usize) -> Result<(), StoreError> {
+        if self.desk.wanted.fetch_add(pages, Ordering::AcqRel) > 0 {
+            return Ok(());
+        }
+        let Some(course) = self.desk.parked.lock().take() else { return Ok(()) };
+        let (readers, desk) = (self.readers.clone(), Arc::clone(&self.desk));
+        let task = Task { readers, desk, course };
+        self.readers.send(move |reader| task.run(reader)).await
     }
 }
 
-fn first_page(
-    reader: &mut Reader,
-    read: Read,
-    wanted: usize,
-) -> Result<(Arc<Query>, Page, Window), StoreError> {
-    let head = head(&reader.connection)?;
-    let up_to = read.up_to.map_or(head, |up_to: Position| up_to.min(head));
-    let window = Window { after: read.after, up_to, after_version: read.after_version };
-    let window = window_of_append(&reader.connection, &read, window)?;
-    let after = read.after;
-    let query = Query::resolve(&reader.connection, read)?;
-    if window.is_read() {
-        return Ok((Arc::new(query), Page { events: Vec::new(), through: after }, window));
-    }
-    let (page, window) = query.page(&reader.connection, &mut reader.names, window, wanted)?;
-    Ok((Arc::new(query), page, window))
+/// What a reading thread is given.
+struct Task {
+    readers: Readers,
+    desk: Arc<Desk>,
+    course: Course,
 }
 
-fn next_page(
-    query: Arc<Query>,
-    window: Window,
-    wanted: usize,
-) -> impl FnOnce(&mut Reader) -> Result<(Page, Window), StoreError> + Send {
-    move |reader| query.page(&reader.connection, &mut reader.names, window, wanted)
+impl Task {
+    /// Reads while pages are wanted; after some it goes to the end of the queue.
+    fn run(mut self, reader: &mut Reader) {
+        for pages in 1.. {
+            let handed = self.course.page(reader);
+            let goes_on = matches!(handed, Ok((_, Left::Something)));
+            if self.course.pages.try_send(handed).is_err() || !goes_on {
+                return;
+            }
+            match self.desk.next(self.course) {
+                Some(course) => self.course = course,
+                None => return,
+            }
+            if pages % TURN == 0 && self.readers.are_wanted() {
+                return self.readers.clone().go_round(move |reader| self.run(reader));
+            }
+        }
+    }
+}
+
+impl Desk {
+    /// Parks the course; gives it back if more is wanted.
+    fn next(&self, course: Course) -> Option<Course> {
+        *self.parked.lock() = Some(course);
+        match self.wanted.fetch_sub(1, Ordering::AcqRel) {
+            1 => None,
+            _ => self.parked.lock().take(),
+        }
+    }
+}
+
+impl Course {
+    fn page(&mut self, reader: &mut Reader) -> Handed {
+        let (page, window) = self.read(reader)?;
+        self.left = self.left.saturating_sub(page.events.len() as u64);
+        let is_over = self.left == 0 || window.is_read();
+        Ok((page, if is_over { Left::Nothing } else { Left::Something }))
+    }
+
+    fn read(&mut self, reader: &mut Reader) -> Result<(Page, Window), StoreError> {
+        let Reader { connection, names } = reader;
+        if let Stage::Asked(read) = &self.stage {
+            let window = Window::new(read, head(connection)?);
+            let window = window_of_append(connection, read, window)?;
+            let query = Query::resolve(connection, read.clone())?;
+            if window.is_read() || self.left == 0 {
+                return Ok((Page { events: Vec::new(), through: query.read.after }, window));
+            }
+            self.stage = Stage::Under(query, window);
+        }
+        let Stage::Under(query, window) = &mut self.stage else { return Err(closed()) };
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let (page, left) = query.page(connection, names, *window, wanted)?;
+        *window = left;
+        Ok((page, left))
+    }
 }

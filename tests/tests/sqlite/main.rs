@@ -8,6 +8,7 @@ mod crash;
 mod disk;
 mod file;
 mod group;
+mod readers;
 mod rows;
 mod shared;
 
