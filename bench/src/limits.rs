@@ -152,8 +152,10 @@ pub(crate) fn read_stream(file: &Path, rows: u32, then: Then, seconds: f64) -> R
 
 /// Reads the one stream of a file that Gesta has written, with all its columns.
 pub(crate) fn read_whole_rows(file: &Path, rows: u32, seconds: f64) -> Result<Measured> {
-    const STREAM: &str = "SELECT position, stream, version, kind, recorded_at, id, append_id, \
-         tags, metadata, payload FROM events WHERE stream = 1 AND version > 0 ORDER BY version";
+    const STREAM: &str = "SELECT e.position, e.stream, e.version, e.kind, e.recorded_at, e.ids, \
+         e.tags, e.metadata, e.payload FROM stream_runs r CROSS JOIN events e \
+         ON e.position BETWEEN r.position AND r.position + r.events - 1 \
+         WHERE r.stream = 1 ORDER BY r.version, e.position";
     let connection = Connection::open(file)?;
     connection.pragma_update(None, "cache_size", CACHE)?;
     let mut select = connection.prepare(STREAM)?;
@@ -163,9 +165,9 @@ pub(crate) fn read_whole_rows(file: &Path, rows: u32, seconds: f64) -> Result<Me
         while let Some(row) = found.next()? {
             let numbers: [i64; 5] =
                 [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
-            let ids: [[u8; 16]; 2] = [row.get(5)?, row.get(6)?];
-            let texts: [Option<String>; 2] = [row.get(7)?, row.get(8)?];
-            copies.push((numbers, ids, texts, row.get_ref(9)?.as_blob()?.to_vec()));
+            let ids: [u8; 32] = row.get(5)?;
+            let texts: [Option<String>; 2] = [row.get(6)?, row.get(7)?];
+            copies.push((numbers, ids, texts, row.get_ref(8)?.as_blob()?.to_vec()));
         }
         ensure!(copies.len() == usize::try_from(rows)?, "{} rows were read", copies.len());
         Ok(())

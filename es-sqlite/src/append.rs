@@ -4,16 +4,17 @@
 
 use chrono::{DateTime, Utc};
 use es_core::{
-    AppendError, AppendId, Appended, Batch, Claim, ClaimChange, NewEvent, Position, RecordedEvent,
-    StoreError, Tenant, Version, Write, Written,
+    AppendError, AppendId, Appended, Batch, Claim, ClaimChange, Metadata, NewEvent, Position,
+    RecordedEvent, StoreError, Tag, Tenant, Version, Write, Written,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     error::{damaged, store_error},
-    log::{Head, Log},
+    log::{Block, Head, Log},
     names::{Kind, NamesByNumber},
-    row::{COLUMNS, Rows},
+    pending::EventRow,
+    row::{COLUMNS, Ids, Numbers, Rows},
 };
 
 /// Positions to a block of the coarse index.
@@ -72,6 +73,7 @@ impl Log<'_> {
         ids: &[AppendId],
     ) -> Result<Option<Appended>, AppendError> {
         let Some(tenant) = batch.tenant() else { return Ok(None) };
+        self.pending.flush()?;
         let mut known = Vec::new();
         for id in ids {
             if let Some(first) = first_result(self.connection, &mut self.names, tenant, *id)? {
@@ -143,6 +145,7 @@ impl Log<'_> {
             return Ok(Written { version, position: Position::START });
         }
         let mut head = self.stream_or_new(&stream)?;
+        self.write_run(head, events.len())?;
         for event in events {
             let position = Position::new(self.head.get() + 1);
             head.version = head.version.plus(1);
@@ -154,6 +157,14 @@ impl Log<'_> {
             None => self.streams.put(stream, head),
         }
         Ok(Written { version: head.version, position: self.head })
+    }
+
+    /// Notes where the next events of a stream are going to stand.
+    fn write_run(&mut self, head: Head, events: usize) -> Result<(), StoreError> {
+        let version = signed(head.version.get() + 1)?;
+        let (first, events) = (signed(self.head.get() + 1)?, signed(events as u64)?);
+        let row = params![head.number, version, first, events];
+        self.insert_run.execute(row).map(|_| ()).map_err(store_error)
     }
 
     fn write_event(
@@ -168,55 +179,67 @@ impl Log<'_> {
             event;
         let kind = self.kind(Kind { event_type, schema_version, content_type })?;
         let at = signed(position.get())?;
-        let fields = (!metadata.is_empty()).then(|| metadata.fields());
-        let correlation = fields.and_then(|fields| fields.correlation_id.as_deref());
-        let metadata = fields.map(serde_json::to_string).transpose().map_err(damaged)?;
-        let joined = (!tags.is_empty())
-            .then(|| tags.iter().map(|t| t.as_str()).collect::<Vec<_>>().join("\n"));
-        let (id, append_id) = (id.uuid().into_bytes(), append_id.map(|id| id.uuid().into_bytes()));
-        let row = params![
-            at,
-            head.number,
-            signed(head.version.get())?,
+        self.pending.push(EventRow {
+            position: at,
+            stream: head.number,
+            version: signed(head.version.get())?,
             kind,
-            now,
-            id,
-            append_id,
-            correlation,
-            joined,
-            metadata,
-            &payload[..],
-        ];
-        self.insert_event.execute(row).map_err(store_error)?;
-        self.note_block(position, kind, head)?;
+            recorded_at: now,
+            ids: Ids::new(id, append_id),
+            tags: joined(&tags),
+            metadata: metadata_text(&metadata)?,
+            payload,
+        });
+        if self.pending.is_full() {
+            self.pending.flush()?;
+        }
+        let Head { tenant, category, .. } = head;
+        self.note_block(Block { block: position.get() / BLOCK, kind, tenant, category })?;
         for tag in &tags {
-            self.write_tag(head.tenant, tag.as_str(), at)?;
+            self.index(TAG, tenant, tag.as_str(), at)?;
+        }
+        if let Some(correlation) = &metadata.fields().correlation_id {
+            self.index(CORRELATION, tenant, correlation, at)?;
         }
         Ok(())
     }
 
-    fn note_block(&mut self, position: Position, kind: i64, head: Head) -> Result<(), StoreError> {
+    fn note_block(&mut self, note: Block) -> Result<(), StoreError> {
         const NOTE: &str = "INSERT OR IGNORE INTO event_blocks (block, kind, tenant, category) \
              VALUES (?, ?, ?, ?)";
-        let block = position.get() / BLOCK;
-        if block != self.block {
-            self.block = block;
-            self.blocks.clear();
-        }
-        if !self.blocks.insert((kind, head.tenant, head.category)) {
+        if self.last_block == Some(note) {
             return Ok(());
         }
-        let mut note = self.connection.prepare_cached(NOTE).map_err(store_error)?;
-        let row = params![signed(block)?, kind, head.tenant, head.category];
-        note.execute(row).map(|_| ()).map_err(store_error)
+        if self.last_block.is_some_and(|last| last.block != note.block) {
+            self.blocks.clear();
+        }
+        self.last_block = Some(note);
+        if !self.blocks.insert(note) {
+            return Ok(());
+        }
+        let mut insert = self.connection.prepare_cached(NOTE).map_err(store_error)?;
+        let row = params![signed(note.block)?, note.kind, note.tenant, note.category];
+        insert.execute(row).map(|_| ()).map_err(store_error)
     }
 
-    fn write_tag(&mut self, tenant: i64, tag: &str, position: i64) -> Result<(), StoreError> {
-        const TAG: &str =
-            "INSERT OR IGNORE INTO event_tags (tenant, tag, position) VALUES (?, ?, ?)";
-        let mut insert = self.connection.prepare_cached(TAG).map_err(store_error)?;
-        insert.execute(params![tenant, tag, position]).map(|_| ()).map_err(store_error)
+    fn index(&self, sql: &str, tenant: i64, label: &str, at: i64) -> Result<(), StoreError> {
+        let mut insert = self.connection.prepare_cached(sql).map_err(store_error)?;
+        insert.execute(params![tenant, label, at]).map(|_| ()).map_err(store_error)
     }
+}
+
+const TAG: &str = "INSERT OR IGNORE INTO event_tags (tenant, tag, position) VALUES (?, ?, ?)";
+const CORRELATION: &str =
+    "INSERT INTO event_correlations (tenant, correlation, position) VALUES (?, ?, ?)";
+
+fn joined(tags: &[Tag]) -> Option<String> {
+    let join = || tags.iter().map(Tag::as_str).collect::<Vec<_>>().join("\n");
+    (!tags.is_empty()).then(join)
+}
+
+fn metadata_text(metadata: &Metadata) -> Result<Option<String>, StoreError> {
+    let fields = (!metadata.is_empty()).then(|| metadata.fields());
+    fields.map(serde_json::to_string).transpose().map_err(damaged)
 }
 
 /// The last position of the log.
@@ -256,7 +279,7 @@ fn first_result(
         Some(writes) => writes,
         None => {
             let sql = format!(
-                "SELECT {COLUMNS} FROM events WHERE position BETWEEN ? AND ? ORDER BY position"
+                "SELECT {COLUMNS} FROM events e WHERE e.position BETWEEN ? AND ? ORDER BY e.position"
             );
             let events = select(connection, names, &sql, params![first.max(last), last])?;
             let written = |event: &RecordedEvent| Written {
@@ -303,7 +326,7 @@ pub(crate) fn select(
     let mut found = select.query(key).map_err(store_error)?;
     let mut rows = Rows::default();
     while let Some(row) = found.next().map_err(store_error)? {
-        rows.push(connection, names, row)?;
+        rows.push(connection, names, row, Numbers::of(row)?)?;
     }
     Ok(rows.into_events())
 }

@@ -1,8 +1,8 @@
 //! What must hold for a batch to be appended.
 
 use es_core::{
-    AppendError, Batch, Claim, Conflict, Expected, Position, RecordedEvent, StoreError, StreamId,
-    Unless, Version, Write, limits,
+    AppendError, Batch, Claim, Conflict, Direction, Expected, Position, RecordedEvent, StoreError,
+    StreamId, Unless, Version, Write, limits,
 };
 use rusqlite::{OptionalExtension, params};
 
@@ -10,8 +10,8 @@ use crate::{
     append::{select, signed},
     error::{damaged, store_error},
     log::{Head, Log},
-    page::clamp,
-    row::{COLUMNS, integer, tags, unsigned},
+    query::{clamp, of_stream},
+    row::{integer, tags, unsigned},
 };
 
 impl Log<'_> {
@@ -60,16 +60,19 @@ impl Log<'_> {
         if head.version.get() - seen.get() > limits::CONFLICT_EVENTS as u64 {
             return Ok(Vec::new());
         }
-        let sql = format!(
-            "SELECT {COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version"
-        );
-        let key = params![head.number, signed(seen.get())?];
-        select(self.connection, &mut self.names, &sql, key)
+        self.pending.flush()?;
+        let sql = of_stream(Direction::Forwards);
+        let (from, to) = (signed(seen.get() + 1)?, i64::MAX);
+        let key = params![0, i64::MAX, head.number, from, to];
+        let mut events = select(self.connection, &mut self.names, &sql, key)?;
+        events.retain(|event| event.version > seen);
+        Ok(events)
     }
 
     fn check_unless(&mut self, batch: &Batch, unless: &Unless) -> Result<(), AppendError> {
         let Some(tenant) = batch.tenant() else { return Ok(()) };
         let tenant = self.tenant(tenant)?;
+        self.pending.flush()?;
         let mut first = None;
         for one in unless.criteria.alternatives() {
             let found = match one.tags.first() {

@@ -19,8 +19,8 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `store` | the event store: the door to the others |
-//! | `writer`, `log`, `append`, `conditions` | the one writer, group commit, what a batch does |
-//! | `readers`, `reading`, `page`, `row` | threads that read, pages, rows |
+//! | `writer`, `log`, `append`, `conditions`, `pending` | the one writer, group commit, what a batch does |
+//! | `readers`, `reading`, `query`, `window`, `page`, `row` | threads that read, pages, rows |
 //! | `watcher` | what other processes wrote |
 //! | `checkpoints`, `snapshots`, `timers`, `views` | the other ports |
 //! | `connection`, `migrate`, `schema/` | the file |
@@ -35,6 +35,8 @@ mod migrate;
 mod names;
 mod options;
 mod page;
+mod pending;
+mod query;
 mod readers;
 mod reading;
 mod row;
@@ -43,6 +45,7 @@ mod store;
 mod timers;
 mod views;
 mod watcher;
+mod window;
 mod writer;
 
 pub use options::{SqliteOptions, Synchronous};

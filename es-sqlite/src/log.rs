@@ -3,29 +3,43 @@
 use std::collections::HashSet;
 
 use es_core::{Position, StoreError, StreamId, Tenant, Version};
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use crate::{
     append::head,
     error::{damaged, store_error},
     names::{Cache, Kind, NamesByNumber, Table, kind_number_of, number_of},
+    pending::Pending,
 };
 
 /// The log as its one writer sees it.
 #[derive(Debug)]
 pub(crate) struct Log<'c> {
     pub(crate) connection: &'c Connection,
-    pub(crate) insert_event: Statement<'c>,
+    pub(crate) pending: Pending<'c>,
+    pub(crate) insert_run: Statement<'c>,
     pub(crate) insert_append: Statement<'c>,
     pub(crate) names: NamesByNumber,
     pub(crate) tenants: Cache<Tenant, i64>,
     pub(crate) kinds: Cache<Kind, i64>,
     pub(crate) streams: Cache<StreamId, Head>,
-    pub(crate) blocks: HashSet<(i64, i64, i64)>,
-    pub(crate) block: u64,
+    pub(crate) last_kind: Option<(Kind, i64)>,
+    pub(crate) blocks: HashSet<Block, RandomState>,
+    pub(crate) last_block: Option<Block>,
     pub(crate) head: Position,
 }
 
+/// A row of the coarse index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Block {
+    pub(crate) block: u64,
+    pub(crate) kind: i64,
+    pub(crate) tenant: i64,
+    pub(crate) category: i64,
+}
+
+/// What is known of a stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
     pub(crate) number: i64,
@@ -34,8 +48,8 @@ pub(crate) struct Head {
     pub(crate) version: Version,
 }
 
-const INSERT_EVENT: &str = "INSERT INTO events (position, stream, version, kind, recorded_at, id, \
-     append_id, correlation, tags, metadata, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const INSERT_RUN: &str =
+    "INSERT INTO stream_runs (stream, version, position, events) VALUES (?, ?, ?, ?)";
 const INSERT_APPEND: &str =
     "INSERT INTO appends (tenant, id, first, last) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
 
@@ -43,14 +57,16 @@ impl<'c> Log<'c> {
     pub(crate) fn new(connection: &'c Connection) -> Result<Self, StoreError> {
         let mut log = Self {
             connection,
-            insert_event: connection.prepare(INSERT_EVENT).map_err(store_error)?,
+            pending: Pending::new(connection)?,
+            insert_run: connection.prepare(INSERT_RUN).map_err(store_error)?,
             insert_append: connection.prepare(INSERT_APPEND).map_err(store_error)?,
             names: NamesByNumber::default(),
             tenants: Cache::default(),
             kinds: Cache::default(),
             streams: Cache::default(),
-            blocks: HashSet::new(),
-            block: 0,
+            last_kind: None,
+            blocks: HashSet::default(),
+            last_block: None,
             head: Position::START,
         };
         log.forget()?;
@@ -64,7 +80,10 @@ impl<'c> Log<'c> {
         self.tenants.clear();
         self.kinds.clear();
         self.streams.clear();
+        self.pending.clear();
+        self.last_kind = None;
         self.blocks.clear();
+        self.last_block = None;
         self.head = head(self.connection)?;
         Ok(())
     }
@@ -75,7 +94,8 @@ impl<'c> Log<'c> {
 
     pub(crate) fn stream(&mut self, stream: &StreamId) -> Result<Option<Head>, StoreError> {
         const STREAM: &str = "SELECT id, category, \
-             (SELECT max(version) FROM events WHERE stream = streams.id) \
+             (SELECT version + events - 1 FROM stream_runs \
+              WHERE stream = streams.id ORDER BY version DESC LIMIT 1) \
              FROM streams WHERE tenant = ? AND name = ?";
         if let Some(head) = self.streams.get(stream) {
             return Ok(Some(*head));
@@ -119,12 +139,19 @@ impl<'c> Log<'c> {
         Ok(number)
     }
 
+    /// Neighbours are often of one kind.
     pub(crate) fn kind(&mut self, kind: Kind) -> Result<i64, StoreError> {
-        if let Some(number) = self.kinds.get(&kind) {
+        if let Some((last, number)) = &self.last_kind
+            && *last == kind
+        {
             return Ok(*number);
         }
-        let number = kind_number_of(self.connection, &kind).map_err(store_error)?;
-        self.kinds.put(kind, number);
+        let number = match self.kinds.get(&kind) {
+            Some(number) => *number,
+            None => kind_number_of(self.connection, &kind).map_err(store_error)?,
+        };
+        self.kinds.put(kind.clone(), number);
+        self.last_kind = Some((kind, number));
         Ok(number)
     }
 }

@@ -8,24 +8,36 @@ use crate::error::store_error;
 /// Marks a file as Gesta's: "Gest" in ASCII.
 const APPLICATION: i32 = 0x4765_7374;
 
+/// A table or an index, whose file bears its name.
+struct Object {
+    name: &'static str,
+    sql: &'static str,
+}
+
+macro_rules! objects {
+    ($($name:literal)+) => {
+        &[$(Object { name: $name, sql: include_str!(concat!("schema/", $name, ".sql")) }),+]
+    };
+}
+
 /// One entry for each version of the schema, from 1: the objects that it adds.
-const VERSIONS: &[&[&str]] = &[&[
-    include_str!("schema/tenants.sql"),
-    include_str!("schema/categories.sql"),
-    include_str!("schema/kinds.sql"),
-    include_str!("schema/streams.sql"),
-    include_str!("schema/events.sql"),
-    include_str!("schema/events_stream.sql"),
-    include_str!("schema/events_correlation.sql"),
-    include_str!("schema/event_tags.sql"),
-    include_str!("schema/event_blocks.sql"),
-    include_str!("schema/appends.sql"),
-    include_str!("schema/claims.sql"),
-    include_str!("schema/checkpoints.sql"),
-    include_str!("schema/snapshots.sql"),
-    include_str!("schema/timers.sql"),
-    include_str!("schema/timers_due.sql"),
-    include_str!("schema/view_rows.sql"),
+const VERSIONS: &[&[Object]] = &[objects![
+    "tenants"
+    "categories"
+    "kinds"
+    "streams"
+    "events"
+    "stream_runs"
+    "event_correlations"
+    "event_tags"
+    "event_blocks"
+    "appends"
+    "claims"
+    "checkpoints"
+    "snapshots"
+    "timers"
+    "timers_due"
+    "view_rows"
 ]];
 
 /// Brings the schema to this program's version. Two processes at once are safe:
@@ -34,7 +46,7 @@ const VERSIONS: &[&[&str]] = &[&[
 /// written.
 pub(crate) fn migrate(connection: &Connection) -> Result<(), StoreError> {
     if version(connection)? == VERSIONS.len() {
-        return Ok(());
+        return check_objects(connection);
     }
     connection.execute_batch("BEGIN IMMEDIATE").map_err(store_error)?;
     let outcome = bring_up(connection);
@@ -46,11 +58,27 @@ pub(crate) fn migrate(connection: &Connection) -> Result<(), StoreError> {
 fn bring_up(connection: &Connection) -> Result<(), StoreError> {
     let found = version(connection)?;
     for objects in &VERSIONS[found..] {
-        connection.execute_batch(&objects.concat()).map_err(store_error)?;
+        for object in *objects {
+            connection.execute_batch(object.sql).map_err(store_error)?;
+        }
     }
     let version = i32::try_from(VERSIONS.len()).unwrap_or(i32::MAX);
     connection.pragma_update(None, "user_version", version).map_err(store_error)?;
     connection.pragma_update(None, "application_id", APPLICATION).map_err(store_error)
+}
+
+/// Refuses a file that has lost a part before an append comes upon it.
+fn check_objects(connection: &Connection) -> Result<(), StoreError> {
+    const FIND: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)";
+    let mut find = connection.prepare(FIND).map_err(store_error)?;
+    for Object { name, .. } in VERSIONS.iter().copied().flatten() {
+        let found: bool = find.query_row([name], |row| row.get(0)).map_err(store_error)?;
+        if !found {
+            let message = format!("the file has lost its table {name}, restore it from a copy");
+            return Err(StoreError::new(StoreErrorKind::Schema, message));
+        }
+    }
+    Ok(())
 }
 
 /// The version of the schema, 0 in an empty file.

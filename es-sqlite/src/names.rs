@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-use es_core::{ContentType, Name, StoreError, StreamId, Tenant};
+use es_core::{ContentType, Name, NameError, StoreError, StreamId, Tenant};
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{damaged, row_error, store_error};
@@ -28,11 +29,11 @@ const CACHED: usize = 65_536;
 
 /// A map that forgets everything when it is full.
 #[derive(Debug)]
-pub(crate) struct Cache<K, V>(HashMap<K, V>);
+pub(crate) struct Cache<K, V>(HashMap<K, V, RandomState>);
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(HashMap::default())
     }
 }
 
@@ -87,7 +88,7 @@ impl NamesByNumber {
         let kind = Kind {
             event_type: Name::new(row.0).map_err(bad)?,
             schema_version: row.1,
-            content_type: ContentType::new(Name::new(row.2).map_err(bad)?),
+            content_type: content_type(&row.2).map_err(bad)?,
         };
         self.kinds.put(id, kind.clone());
         Ok(kind)
@@ -113,11 +114,25 @@ impl NamesByNumber {
             })
             .map_err(row_error)?;
         let bad = |e| damaged(format!("stream {id} has a bad name: {e}"));
-        let stream = StreamId::parse(name).map_err(bad)?.of(Tenant::new(whose).map_err(bad)?);
+        let stream = StreamId::parse(name).map_err(bad)?.of(tenant_named(&whose).map_err(bad)?);
         let row = StreamRow { stream, tenant, category };
         self.streams.put(id, row.clone());
         Ok(row)
     }
+}
+
+/// The usual names are static, and copying those costs nothing.
+fn content_type(text: &str) -> Result<ContentType, NameError> {
+    let usual = [ContentType::JSON, ContentType::MESSAGEPACK, ContentType::BYTES];
+    match usual.into_iter().find(|usual| usual.as_str() == text) {
+        Some(usual) => Ok(usual),
+        None => Name::new(text).map(ContentType::new),
+    }
+}
+
+fn tenant_named(text: &str) -> Result<Tenant, NameError> {
+    let usual = Tenant::default();
+    if usual.as_str() == text { Ok(usual) } else { Tenant::new(text) }
 }
 
 /// Finds the number of a name, if it has one.

@@ -3,10 +3,10 @@
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use es_core::{
-    AppendId, EventId, Metadata, NewEvent, Position, RecordedEvent, StoreError, StreamId, Tag,
-    Version,
+    AppendId, EventId, Metadata, Name, NewEvent, Position, RecordedEvent, StoreError, StreamId,
+    Tag, Version,
 };
-use rusqlite::{Connection, Row, types::ValueRef};
+use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
 use crate::{
@@ -14,9 +14,59 @@ use crate::{
     names::{Kind, NamesByNumber},
 };
 
-/// The columns that [`Rows::push`] reads, in its order.
+/// The columns that [`Rows::push`] reads, in its order, of `events e`.
 pub(crate) const COLUMNS: &str =
-    "position, stream, version, kind, recorded_at, id, append_id, tags, metadata, payload";
+    "e.position, e.stream, e.version, e.kind, e.recorded_at, e.ids, e.tags, e.metadata, e.payload";
+
+/// The leading columns, by which a row is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    pub(crate) position: Position,
+    pub(crate) stream: i64,
+    pub(crate) version: Version,
+    pub(crate) kind: i64,
+}
+
+impl Numbers {
+    pub(crate) fn of(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            position: Position::new(unsigned(row, 0)?),
+            stream: integer(row, 1)?,
+            version: Version::new(unsigned(row, 2)?),
+            kind: integer(row, 3)?,
+        })
+    }
+}
+
+/// The column `ids`: the event's, and the append's if there is one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ids {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl Ids {
+    pub(crate) fn new(event: EventId, append: Option<AppendId>) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(event.uuid().as_bytes());
+        if let Some(append) = append {
+            bytes[16..].copy_from_slice(append.uuid().as_bytes());
+        }
+        Self { bytes, len: if append.is_some() { 32 } else { 16 } }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn read(row: &Row<'_>, column: usize) -> Result<(EventId, Option<AppendId>), StoreError> {
+        let bytes = blob(row, column)?;
+        let id = |bytes| Uuid::from_slice(bytes).map_err(|e| unreadable(row, e));
+        let (event, append) = bytes.split_at(bytes.len().min(16));
+        let append = (!append.is_empty()).then(|| id(append)).transpose()?;
+        Ok((EventId::new(id(event)?), append.map(AppendId::new)))
+    }
+}
 
 /// Collects rows. The payloads of a page share one buffer: one allocation for
 /// all of them.
@@ -27,9 +77,21 @@ pub(crate) struct Rows {
     ends: Vec<usize>,
     stream: Option<(i64, StreamId)>,
     kinds: Vec<(i64, Kind)>,
+    time: Option<(i64, DateTime<Utc>)>,
 }
 
 impl Rows {
+    /// With room for a page of so many events of an ordinary size.
+    pub(crate) fn for_page(events: usize) -> Self {
+        const ORDINARY: usize = 256;
+        Self {
+            events: Vec::with_capacity(events),
+            payloads: BytesMut::with_capacity(events * ORDINARY),
+            ends: Vec::with_capacity(events),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.events.len()
     }
@@ -43,39 +105,47 @@ impl Rows {
         connection: &Connection,
         names: &mut NamesByNumber,
         row: &Row<'_>,
+        numbers: Numbers,
     ) -> Result<(), StoreError> {
-        let event = self.decode(connection, names, row)?;
-        self.events.push(event);
+        let Numbers { position, version, .. } = numbers;
+        let stream = self.stream(connection, names, numbers.stream)?;
+        let Kind { event_type, schema_version, content_type } =
+            self.kind(connection, names, numbers.kind)?;
+        let (id, append_id) = Ids::read(row, 5)?;
+        let (tags, metadata, payload) = (tags(row, 6)?, metadata(row, 7)?, Bytes::new());
+        self.payloads.extend_from_slice(blob(row, 8)?);
+        self.ends.push(self.payloads.len());
+        let event =
+            NewEvent { id, event_type, schema_version, content_type, tags, metadata, payload };
+        let recorded_at = self.time(row, 4)?;
+        self.events.push(RecordedEvent::new(
+            event,
+            stream,
+            version,
+            position,
+            append_id,
+            recorded_at,
+        ));
         Ok(())
     }
 
-    fn decode(
-        &mut self,
-        connection: &Connection,
-        names: &mut NamesByNumber,
-        row: &Row<'_>,
-    ) -> Result<RecordedEvent, StoreError> {
-        let position = Position::new(unsigned(row, 0)?);
-        let stream = self.stream(connection, names, integer(row, 1)?)?;
-        let kind = self.kind(connection, names, integer(row, 3)?)?;
-        let event = NewEvent {
-            id: EventId::new(uuid(row, 5)?.unwrap_or_default()),
-            event_type: kind.event_type,
-            schema_version: kind.schema_version,
-            content_type: kind.content_type,
-            tags: tags(row, 7)?,
-            metadata: metadata(row, 8)?,
-            payload: Bytes::new(),
-        };
-        let bytes = row.get_ref(9).map_err(store_error)?.as_blob();
-        self.payloads.extend_from_slice(bytes.map_err(|e| unreadable(row, e))?);
-        self.ends.push(self.payloads.len());
-        let version = Version::new(unsigned(row, 2)?);
-        let append_id = uuid(row, 6)?.map(AppendId::new);
-        Ok(RecordedEvent::new(event, stream, version, position, append_id, time(row, 4)?))
+    /// Neighbours were often recorded at once.
+    fn time(&mut self, row: &Row<'_>, column: usize) -> Result<DateTime<Utc>, StoreError> {
+        let micros = integer(row, column)?;
+        if let Some((last, time)) = self.time
+            && last == micros
+        {
+            return Ok(time);
+        }
+        let time = DateTime::from_timestamp_micros(micros);
+        let time = time.ok_or_else(|| unreadable(row, "no such time"))?;
+        self.time = Some((micros, time));
+        Ok(time)
     }
 
-    /// Neighbours often stand in one stream.
+    /// Neighbours often stand in one stream. A page that begins with a stream has
+    /// a name of its own for it: a name that pages share would have its counter
+    /// fought over by this thread and those that drop the pages before.
     fn stream(
         &mut self,
         connection: &Connection,
@@ -87,12 +157,16 @@ impl Rows {
         {
             return Ok(stream.clone());
         }
-        let stream = names.stream(connection, number)?.stream;
+        let mut stream = names.stream(connection, number)?.stream;
+        if self.events.is_empty() {
+            let own = StreamId::parse(stream.name()).map_err(damaged)?;
+            stream = own.of(stream.tenant().clone());
+        }
         self.stream = Some((number, stream.clone()));
         Ok(stream)
     }
 
-    /// A page has few kinds.
+    /// A page has few kinds, each with a name of its own.
     fn kind(
         &mut self,
         connection: &Connection,
@@ -102,7 +176,8 @@ impl Rows {
         if let Some((_, kind)) = self.kinds.iter().find(|(known, _)| *known == number) {
             return Ok(kind.clone());
         }
-        let kind = names.kind(connection, number)?;
+        let mut kind = names.kind(connection, number)?;
+        kind.event_type = Name::new(kind.event_type.as_str()).map_err(damaged)?;
         self.kinds.push((number, kind.clone()));
         Ok(kind)
     }
@@ -129,19 +204,8 @@ pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, StoreError> 
     u64::try_from(number).map_err(|e| unreadable(row, e))
 }
 
-fn uuid(row: &Row<'_>, column: usize) -> Result<Option<Uuid>, StoreError> {
-    match row.get_ref(column).map_err(store_error)? {
-        ValueRef::Null => Ok(None),
-        value => {
-            let bytes = value.as_blob().map_err(|e| unreadable(row, e))?;
-            Uuid::from_slice(bytes).map(Some).map_err(|e| unreadable(row, e))
-        }
-    }
-}
-
-fn time(row: &Row<'_>, column: usize) -> Result<DateTime<Utc>, StoreError> {
-    let micros = integer(row, column)?;
-    DateTime::from_timestamp_micros(micros).ok_or_else(|| unreadable(row, "no such time"))
+fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
+    row.get_ref(column).map_err(store_error)?.as_blob().map_err(|e| unreadable(row, e))
 }
 
 pub(crate) fn tags(row: &Row<'_>, column: usize) -> Result<Vec<Tag>, StoreError> {

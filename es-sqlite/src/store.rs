@@ -95,7 +95,7 @@ impl SqliteStore {
     pub async fn close(&self) {
         let readers = self.inner.readers.lock().take();
         if let Some(readers) = readers {
-            readers.close().await;
+            readers.close();
         }
         self.inner.watcher.lock().take();
         while self.inner.read.lock().await.recv().await.is_some() {}

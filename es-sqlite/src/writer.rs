@@ -251,12 +251,13 @@ impl<'c> Session<'c> {
                 },
                 Job::Close => {}
                 Job::Other(mut other) => {
+                    self.log.pending.flush()?;
                     self.in_savepoint(&mut *other)?;
                     self.answers.push(Answer::Other(other));
                 }
             }
         }
-        Ok(())
+        self.log.pending.flush()
     }
 
     fn in_savepoint(&self, other: &mut dyn Other) -> Result<(), StoreError> {

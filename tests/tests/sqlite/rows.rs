@@ -103,8 +103,9 @@ async fn a_missing_event_is_a_hole() {
 async fn a_row_that_the_store_cannot_read_is_corrupt() {
     for damage in [
         "payload = 'text'",
-        "id = x'00'",
-        "append_id = 7",
+        "ids = x'00'",
+        "ids = zeroblob(17)",
+        "ids = 7",
         "metadata = 'no json'",
         "metadata = x'ff'",
         "tags = ''",
@@ -125,6 +126,26 @@ async fn a_row_that_the_store_cannot_read_is_corrupt() {
             assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damage}: {error}");
         }
         assert_eq!(count(&store, "b").await, 3, "{damage}");
+    }
+}
+
+/// The index of a stream says where its events stand.
+#[tokio::test]
+async fn an_index_that_does_not_fit_the_log_is_told() {
+    for damage in [
+        "UPDATE stream_runs SET position = position + 1 WHERE version = 2",
+        "UPDATE stream_runs SET events = 2 WHERE version = 1",
+        "UPDATE stream_runs SET version = -1 WHERE version = 2",
+        "DELETE FROM stream_runs WHERE version = 2",
+    ] {
+        let (_store, loaded, _folder) = load_after(damage).await;
+        match loaded {
+            Err(LoadError::Hole { .. }) => {}
+            Err(LoadError::Store(error)) => {
+                assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damage}: {error}");
+            }
+            other => panic!("{damage}: {other:?}"),
+        }
     }
 }
 

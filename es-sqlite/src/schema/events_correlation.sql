@@ -1,2 +1,0 @@
-CREATE INDEX events_correlation ON events (correlation, position)
-WHERE correlation IS NOT NULL;

@@ -1,0 +1,102 @@
+//! What is left of a request.
+
+use es_core::{Direction, Page, Position, Read, RecordedEvent, Scope, Version};
+
+use crate::{append::BLOCK, row::Numbers};
+
+/// The places that are left to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) after: Position,
+    pub(crate) up_to: Position,
+    /// Of a stream, so that each page begins in its index where the last ended.
+    pub(crate) versions: Option<Versions>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) after: Version,
+    pub(crate) up_to: Version,
+}
+
+impl Window {
+    /// All of the request in a log that ends at `head`.
+    pub(crate) fn new(read: &Read, head: Position) -> Self {
+        let versions = Versions { after: read.after_version, up_to: Version::new(u64::MAX) };
+        Self {
+            after: read.after,
+            up_to: read.up_to.map_or(head, |up_to| up_to.min(head)),
+            versions: matches!(read.scope, Scope::Stream(_)).then_some(versions),
+        }
+    }
+
+    pub(crate) fn is_read(self) -> bool {
+        self.after >= self.up_to
+    }
+
+    /// Whether a place is in it.
+    pub(crate) fn holds(self, Numbers { position, version, .. }: Numbers) -> bool {
+        self.after < position
+            && position <= self.up_to
+            && self.versions.is_none_or(|left| left.after < version && version <= left.up_to)
+    }
+
+    /// Whether whoever goes in this direction and came to `position` is through.
+    pub(crate) fn ends_before(self, direction: Direction, position: Position) -> bool {
+        match direction {
+            Direction::Forwards => position > self.up_to,
+            Direction::Backwards => position <= self.after,
+        }
+    }
+
+    /// Only what stands from `first` to `last`.
+    pub(crate) fn within(self, first: u64, last: u64) -> Self {
+        Self {
+            after: self.after.max(Position::new(first.saturating_sub(1))),
+            up_to: self.up_to.min(Position::new(last)),
+            ..self
+        }
+    }
+
+    /// Nothing is left.
+    pub(crate) fn read(self) -> Self {
+        Self { after: self.up_to, ..self }
+    }
+
+    /// Without what stands before this block, in the direction.
+    pub(crate) fn narrowed(self, direction: Direction, block: u64) -> Self {
+        let (first, last) = (block * BLOCK, block * BLOCK + BLOCK - 1);
+        match direction {
+            Direction::Forwards => self.within(first, u64::MAX),
+            Direction::Backwards => self.within(0, last),
+        }
+    }
+
+    /// The page of all that was left, and nothing behind it.
+    pub(crate) fn last_page(self, events: Vec<RecordedEvent>) -> (Page, Self) {
+        (Page { events, through: self.up_to }, self.read())
+    }
+
+    /// The page that ends at the row `last`, and the window behind it.
+    pub(crate) fn page(
+        self,
+        direction: Direction,
+        events: Vec<RecordedEvent>,
+        last: Numbers,
+    ) -> (Page, Self) {
+        let mut left = self;
+        match direction {
+            Direction::Forwards => {
+                left.after = last.position;
+                left.versions = self.versions.map(|left| Versions { after: last.version, ..left });
+            }
+            Direction::Backwards => {
+                let before = |number: u64| number.saturating_sub(1);
+                left.up_to = Position::new(before(last.position.get()));
+                let up_to = Version::new(before(last.version.get()));
+                left.versions = self.versions.map(|left| Versions { up_to, ..left });
+            }
+        }
+        (Page { events, through: left.after }, left)
+    }
+}
