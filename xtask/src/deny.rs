@@ -35,7 +35,7 @@ fn program(report: &mut Report) -> Result<std::path::PathBuf> {
             return Ok(installed);
         }
     }
-    let words = format!("install cargo-deny@{VERSION} --locked --quiet --root");
+    let words = format!("install cargo-deny@{VERSION} --locked --root");
     report.command("install cargo-deny", cargo(&words).arg(&tools))?;
     Ok(tools.join("bin/cargo-deny"))
 }
