@@ -2,6 +2,7 @@
 
 use gesta::{Aggregate, Command, Commands, Decide, Event, Evolve, SendError, memory::MemoryStore};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 #[derive(Serialize, Deserialize, Event)]
 #[event(prefix = "account")]
@@ -12,9 +13,11 @@ enum AccountEvent {
 
 /// The aggregate's own reasons. Without `error = …` a reason is a plain text,
 /// a `Rejection`.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Error)]
 enum Refusal {
+    #[error("the account is open already")]
     OpenAlready,
+    #[error("there are only {balance} on it")]
     Overdrawn { balance: u64 },
 }
 
@@ -75,19 +78,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let open = || Open { account: "ada".into(), deposit: 50 };
     let withdraw = |amount| Withdraw { account: "ada".into(), amount };
 
-    commands.send(open()).await.map_err(|_| "a new account opens")?;
+    commands.send(open()).await?;
     let again = commands.send(open()).await;
     assert!(matches!(again, Err(SendError::Rejected(Refusal::OpenAlready))));
 
-    match commands.send(withdraw(70)).await {
-        Err(SendError::Rejected(reason)) => {
-            assert_eq!(reason, Refusal::Overdrawn { balance: 50 });
-            println!("70? No: {reason:?}");
-        }
-        other => return Err(format!("expected a rejection, got {other:?}").into()),
-    }
+    let refused = commands.send(withdraw(70)).await.expect_err("there are only 50");
+    println!("70? {refused}");
+    assert_eq!(refused.to_string(), "rejected: there are only 50 on it");
 
-    let sent = commands.send(withdraw(30)).await.map_err(|_| "there is enough")?;
+    let sent = commands.send(withdraw(30)).await?;
     assert_eq!(sent.version.get(), 2, "a rejected command leaves no event");
     println!("30? Done, at version {}", sent.version);
     Ok(())

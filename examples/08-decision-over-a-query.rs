@@ -76,7 +76,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (student, outcome) in &outcomes {
         match outcome {
             Ok(sent) => println!("{student} sits, at position {}", sent.position),
-            Err(refused) => println!("{student} does not: {refused:?}"),
+            Err(refused) => println!("{student} does not: {refused}"),
         }
     }
     assert_eq!(outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count(), 2);

@@ -28,7 +28,8 @@ pub struct Sent {
     pub repeated: bool,
 }
 
-/// Why a command was not carried out; the variant says what to do.
+/// Why a command was not carried out; the variant says what to do. It is an
+/// [`Error`](std::error::Error) if the aggregate's own reason can be printed.
 ///
 /// ```
 /// use cqrs::SendError;
@@ -41,13 +42,14 @@ pub struct Sent {
 ///         _ => 500,
 ///     }
 /// }
-/// assert_eq!(status(&SendError::Rejected("no such account".into())), 409);
+/// let no = SendError::Rejected("no such account".to_owned());
+/// assert_eq!((status(&no), no.to_string().as_str()), (409, "rejected: no such account"));
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SendError<E> {
     /// The aggregate refuses: tell the user why.
-    #[error("the command was rejected")]
+    #[error("rejected: {0}")]
     Rejected(E),
     /// Another aggregate holds a unique value: tell the user.
     #[error("{scope} {key:?} is claimed by {holder}")]

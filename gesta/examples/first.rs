@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     commands.send(Deposit { account: "ada".into(), amount: 50 }).await?;
     match commands.send(Withdraw { account: "ada".into(), amount: 70 }).await {
         Ok(sent) => println!("done: the account is at version {}", sent.version),
-        Err(refused) => println!("{refused:?}"),
+        Err(refused) => println!("{refused}"),
     }
     Ok(())
 }
