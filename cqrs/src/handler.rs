@@ -9,7 +9,7 @@ use es_core::{
     Tenant, Views, event_names,
 };
 
-use crate::{Keys, Projection, ProjectionError, View, batch::PageBatch};
+use crate::{Fate, Keys, Projection, ProjectionError, View, batch::PageBatch};
 
 /// Most rows of one view that are remembered between batches.
 const REMEMBERED: usize = 200_000;
@@ -39,9 +39,20 @@ pub(crate) struct ViewHandler<W: View> {
     rows: HashMap<(Tenant, W::Key), Remembered<W>>,
 }
 
+/// A row, or that there is none.
 struct Remembered<W> {
-    row: W,
+    row: Option<W>,
     changed: bool,
+}
+
+impl<W: View> Remembered<W> {
+    fn apply(&mut self, key: &W::Key, event: Recorded<'_, W::Event>) {
+        let row = self.row.get_or_insert_default();
+        if row.apply(key, event) == Fate::Delete {
+            self.row = None;
+        }
+        self.changed = true;
+    }
 }
 
 /// The place of an event among the decoded ones, and a row that it changes.
@@ -70,10 +81,10 @@ impl<W: View> ViewHandler<W> {
         for Row { id, value } in views.rows(&self.name, Rows::These(ids)).await? {
             let (Some(key), Some(value)) = (missing.remove(&id), value) else { continue };
             let row = decode_row::<W>(&id, &value)?;
-            self.rows.insert(key, Remembered { row, changed: false });
+            self.rows.insert(key, Remembered { row: Some(row), changed: false });
         }
         for key in missing.into_values() {
-            self.rows.insert(key, Remembered { row: W::default(), changed: false });
+            self.rows.insert(key, Remembered { row: None, changed: false });
         }
         Ok(())
     }
@@ -85,8 +96,8 @@ impl<W: View> ViewHandler<W> {
                 continue;
             }
             let id = RowId::new(tenant.clone(), key.to_string());
-            let value = Codec::Json.encode_value(&remembered.row);
-            let value = Some(value.map_err(ProjectionError::handler)?);
+            let value = remembered.row.as_ref().map(|row| Codec::Json.encode_value(row));
+            let value = value.transpose().map_err(ProjectionError::handler)?;
             changed.push(Row { id, value });
         }
         Ok(changed)
@@ -139,8 +150,9 @@ impl<W: View, V: Views> Handler<V> for ViewHandler<W> {
         let events = batch.decoded::<W::Event>()?;
         for (at, key) in &touched {
             if let Some(remembered) = self.rows.get_mut(key) {
-                remembered.row.evolve(&events[*at].1);
-                remembered.changed = true;
+                let (place, event) = &events[*at];
+                let envelope = &batch.events[*place];
+                remembered.apply(&key.1, Recorded { event, envelope });
             }
         }
         let rows = self.changed_rows()?;

@@ -52,4 +52,4 @@ pub use query::{Answer, Query};
 pub use send::{Failure, SendError, Sent};
 pub use settings::Settings;
 pub use together::{DecideTogether, Together};
-pub use view::{Keys, View};
+pub use view::{Fate, Keys, View};

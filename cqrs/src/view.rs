@@ -50,6 +50,10 @@ use serde::{Serialize, de::DeserializeOwned};
 /// # Ok(())
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a view",
+    note = "write `impl View for {Self}` with its `NAME`, its `Key`, and the `keys` that an event changes"
+)]
 pub trait View: Evolve + Serialize + DeserializeOwned {
     /// Its name: where its rows and its checkpoint are kept.
     const NAME: &'static str;
@@ -58,6 +62,68 @@ pub trait View: Evolve + Serialize + DeserializeOwned {
 
     /// The rows that the event changes.
     fn keys(event: Recorded<'_, Self::Event>) -> Keys<Self::Key>;
+
+    /// Changes the row with this key by the event, as [`evolve`](Evolve::evolve)
+    /// does unless you say otherwise: if an event means different things to
+    /// different rows, if a row keeps when it changed, or if it ends.
+    ///
+    /// ```
+    /// use cqrs::{Event, Evolve, Fate, Keys, View};
+    /// use es_core::Recorded;
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, Event)]
+    /// #[event(prefix = "money")]
+    /// enum MoneyEvent { Moved { from: String, to: String, amount: i64 }, Closed { account: String } }
+    ///
+    /// #[derive(Default, Serialize, Deserialize)]
+    /// struct Balance { amount: i64 }
+    ///
+    /// impl Evolve for Balance {
+    ///     type Event = MoneyEvent;
+    ///     fn evolve(&mut self, _: &MoneyEvent) {}
+    /// }
+    ///
+    /// impl View for Balance {
+    ///     const NAME: &'static str = "balances";
+    ///     type Key = String;
+    ///     fn keys(event: Recorded<'_, MoneyEvent>) -> Keys<String> {
+    ///         match event.event {
+    ///             MoneyEvent::Moved { from, to, .. } => Keys::Many(vec![from.clone(), to.clone()]),
+    ///             MoneyEvent::Closed { account } => Keys::One(account.clone()),
+    ///         }
+    ///     }
+    ///     fn apply(&mut self, key: &String, event: Recorded<'_, MoneyEvent>) -> Fate {
+    ///         match event.event {
+    ///             MoneyEvent::Moved { from, to, amount } => {
+    ///                 self.amount += if key == to { *amount } else { 0 };
+    ///                 self.amount -= if key == from { *amount } else { 0 };
+    ///                 Fate::Keep
+    ///             }
+    ///             MoneyEvent::Closed { .. } => Fate::Delete,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn apply(&mut self, key: &Self::Key, event: Recorded<'_, Self::Event>) -> Fate {
+        let _ = key;
+        self.evolve(event.event);
+        Fate::Keep
+    }
+}
+
+/// What becomes of a row after an event.
+///
+/// ```
+/// assert_eq!(cqrs::Fate::default(), cqrs::Fate::Keep);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fate {
+    /// It is kept as it is now.
+    #[default]
+    Keep,
+    /// It is deleted. An event that bears its key later begins a new one.
+    Delete,
 }
 
 /// The rows that an event changes.

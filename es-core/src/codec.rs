@@ -130,8 +130,10 @@ impl Codec {
             }
             #[cfg(feature = "messagepack")]
             Self::MessagePack => {
-                let mut pack = rmp_serde::Deserializer::from_read_ref(bytes);
-                variant::read(index, &mut pack).map_err(|e| refused(Box::new(e)))
+                let mut pack = rmp_serde::Deserializer::new(bytes);
+                let event = variant::read(index, &mut pack).map_err(|e| refused(Box::new(e)))?;
+                ended(&pack).map_err(|e| refused(Box::new(e)))?;
+                Ok(event)
             }
         }
     }
@@ -148,7 +150,10 @@ impl Codec {
             }
             #[cfg(feature = "messagepack")]
             Self::MessagePack => {
-                rmp_serde::from_slice(bytes).map_err(|e| DecodeError::Value(Box::new(e)))
+                let mut pack = rmp_serde::Deserializer::new(bytes);
+                let value = T::deserialize(&mut pack);
+                let value = value.and_then(|value| ended(&pack).map(|()| value));
+                value.map_err(|e| DecodeError::Value(Box::new(e)))
             }
         }
     }
@@ -172,6 +177,18 @@ impl RecordedEvent {
             });
         }
         Codec::of(&self.content_type)?.decode(index, &self.payload).map(Some)
+    }
+}
+
+#[cfg(feature = "messagepack")]
+type Pack<'a> = rmp_serde::Deserializer<rmp_serde::decode::ReadReader<&'a [u8]>>;
+
+/// MessagePack has no end of its own.
+#[cfg(feature = "messagepack")]
+fn ended(pack: &Pack<'_>) -> Result<(), rmp_serde::decode::Error> {
+    match pack.get_ref().len() {
+        0 => Ok(()),
+        more => Err(serde::de::Error::custom(format!("{more} bytes follow"))),
     }
 }
 

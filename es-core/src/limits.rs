@@ -20,5 +20,6 @@ pub const TAGS: usize = 32;
 pub const JSON_DEPTH: usize = 64;
 /// Most unseen events that a conflict carries back; with more, read them.
 pub const CONFLICT_EVENTS: usize = 1_000;
-/// Most events that a store hands over in one page.
-pub const PAGE_EVENTS: usize = 1_024;
+/// Most events that a store hands over in one page. A page that fits the
+/// processor's cache is still there when its reader comes to it.
+pub const PAGE_EVENTS: usize = 256;

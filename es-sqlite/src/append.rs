@@ -1,6 +1,6 @@
 //! Carries out a batch inside the writer's open transaction. Everything is
-//! decided before the first row is written, so a refused batch leaves no trace
-//! and the batches around it go on.
+//! decided before its first event is written, so a refused batch leaves none and
+//! the batches around it go on.
 
 use chrono::{DateTime, Utc};
 use es_core::{

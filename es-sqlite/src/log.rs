@@ -148,9 +148,12 @@ impl<'c> Log<'c> {
         }
         let number = match self.kinds.get(&kind) {
             Some(number) => *number,
-            None => kind_number_of(self.connection, &kind).map_err(store_error)?,
+            None => {
+                let number = kind_number_of(self.connection, &kind).map_err(store_error)?;
+                self.kinds.put(kind.clone(), number);
+                number
+            }
         };
-        self.kinds.put(kind.clone(), number);
         self.last_kind = Some((kind, number));
         Ok(number)
     }

@@ -74,7 +74,8 @@ fn check_objects(connection: &Connection) -> Result<(), StoreError> {
     for Object { name, .. } in VERSIONS.iter().copied().flatten() {
         let found: bool = find.query_row([name], |row| row.get(0)).map_err(store_error)?;
         if !found {
-            let message = format!("the file has lost its table {name}, restore it from a copy");
+            let message =
+                format!("the file lacks {name}: it was made by an unreleased program, or damaged");
             return Err(StoreError::new(StoreErrorKind::Schema, message));
         }
     }

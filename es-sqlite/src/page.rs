@@ -1,6 +1,6 @@
 //! Reads one page.
 
-use es_core::{Direction, Page, Read, RecordedEvent, Scope, StoreError, Version};
+use es_core::{Direction, Page, Read, Scope, StoreError, limits};
 use rusqlite::{Connection, Row, ToSql};
 
 use crate::{
@@ -12,9 +12,6 @@ use crate::{
     window::Window,
 };
 
-/// Most events of a page. A page that fits the processor's cache is still there
-/// when its reader comes to it, and the next one is read meanwhile.
-pub(crate) const PAGE_EVENTS: usize = 256;
 /// Payload after which a page is full.
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Most rows that one page looks at, so that a filter that finds nothing does
@@ -32,7 +29,7 @@ impl Query {
         window: Window,
         wanted: usize,
     ) -> Result<(Page, Window), StoreError> {
-        let wanted = wanted.min(PAGE_EVENTS);
+        let wanted = wanted.min(limits::PAGE_EVENTS);
         match &self.source {
             Source::Nothing => Ok(window.last_page(Vec::new())),
             Source::Log if self.is_filtered() => match self.next_block(connection, window)? {
@@ -102,20 +99,18 @@ impl Query {
             if let Some(last) = last
                 && (full || looked_at == LOOKED_AT || in_vain == IN_VAIN)
             {
-                let events = self.content(rows.into_events());
-                return Ok(window.page(self.read.direction, events, last));
+                return Ok(window.page(self.read.direction, rows.into_events(), last));
             }
             let numbers = self.numbers(row)?;
-            if window.ends_before(self.read.direction, numbers.position) {
-                break;
-            }
             (looked_at, in_vain, last) = (looked_at + 1, in_vain + 1, Some(numbers));
-            if window.holds(numbers) && self.wants(connection, names, numbers)? {
+            if self.wants(connection, names, numbers)? {
                 rows.push(connection, names, row, numbers)?;
-                in_vain = 0;
+                if self.is_plain || rows.keep_last_if(|event| self.read.accepts(event)) {
+                    in_vain = 0;
+                }
             }
         }
-        Ok(window.last_page(self.content(rows.into_events())))
+        Ok(window.last_page(rows.into_events()))
     }
 
     /// The numbers of a row, which the index has promised to be of the stream.
@@ -148,25 +143,6 @@ impl Query {
         Ok(self.tenant.is_none_or(|tenant| tenant == stream.tenant)
             && self.category.is_none_or(|category| category == stream.category))
     }
-
-    /// Leaves out what the numbers could not tell.
-    fn content(&self, mut events: Vec<RecordedEvent>) -> Vec<RecordedEvent> {
-        let versions = self.read.after_version != Version::NONE;
-        let numbered = match self.read.scope {
-            Scope::Stream(_) => true,
-            Scope::All | Scope::Category(_) => !versions,
-            _ => false,
-        };
-        let plain = numbered
-            && self.read.tags.is_empty()
-            && self.read.correlation_id.is_none()
-            && self.read.since.is_none()
-            && self.read.until.is_none();
-        if !plain {
-            events.retain(|event| self.read.accepts(event));
-        }
-        events
-    }
 }
 
 /// Where an append stands, as a window of the log.
@@ -179,6 +155,6 @@ pub(crate) fn window_of_append(
     let range = append_range(connection, tenant, *id)?;
     match range.map(|(first, last)| (u64::try_from(first), u64::try_from(last))) {
         Some((Ok(first), Ok(last))) => Ok(window.within(first, last)),
-        _ => Ok(window.read()),
+        _ => Ok(window.emptied()),
     }
 }

@@ -1,6 +1,6 @@
 //! A request with its names turned into numbers, and the SQL that it becomes.
 
-use es_core::{Criteria, Direction, Read, Scope, StoreError};
+use es_core::{Criteria, Direction, Read, Scope, StoreError, Version};
 use rusqlite::{Connection, types::Value};
 
 use crate::{
@@ -17,6 +17,8 @@ pub(crate) struct Query {
     pub(crate) tenant: Option<i64>,
     pub(crate) category: Option<i64>,
     pub(crate) sql: String,
+    /// Whether its numbers tell all about a row.
+    pub(crate) is_plain: bool,
 }
 
 /// Which rows to look at: all that may fit, and as few others as may be.
@@ -56,7 +58,8 @@ impl Query {
         let source = if unknown { Source::Nothing } else { source(connection, &read)? };
         let (tenant, category) = (tenant.flatten(), category.flatten());
         let sql = source.sql(read.direction, tenant);
-        Ok(Self { read, source, kinds, tenant, category, sql })
+        let is_plain = is_plain(&read);
+        Ok(Self { read, source, kinds, tenant, category, sql, is_plain })
     }
 
     /// The bound values, in the order of [`Source::sql`].
@@ -78,6 +81,19 @@ impl Query {
         }
         key
     }
+}
+
+fn is_plain(read: &Read) -> bool {
+    let scope = match read.scope {
+        Scope::Stream(_) => true,
+        Scope::All | Scope::Category(_) => read.after_version == Version::NONE,
+        _ => false,
+    };
+    scope
+        && read.tags.is_empty()
+        && read.correlation_id.is_none()
+        && read.since.is_none()
+        && read.until.is_none()
 }
 
 fn source(connection: &Connection, read: &Read) -> Result<Source, StoreError> {
@@ -153,16 +169,17 @@ impl Label {
     }
 }
 
-/// The events of the stream `?3` in the runs with versions from `?4` to `?5` and
-/// positions above `?1` up to `?2`; the runs at both ends may hold others too.
+/// The events of the stream `?3` with versions from `?4` to `?5` and positions
+/// above `?1` up to `?2`: from run to run, and in each only what is asked for.
 pub(crate) fn of_stream(direction: Direction) -> String {
     let order = match direction {
         Direction::Forwards => "",
         Direction::Backwards => " DESC",
     };
     format!(
-        "SELECT {COLUMNS} FROM stream_runs r CROSS JOIN events e \
-         ON e.position BETWEEN max(r.position, ?1 + 1) AND min(r.position + r.events - 1, ?2) \
+        "SELECT {COLUMNS} FROM stream_runs r CROSS JOIN events e ON e.position \
+         BETWEEN max(r.position + max(?4 - r.version, 0), ?1 + 1) \
+         AND min(r.position + min(r.events - 1, ?5 - r.version), ?2) \
          WHERE r.stream = ?3 AND r.position <= ?2 AND r.position + r.events - 1 > ?1 \
          AND r.version <= ?5 AND r.version >= coalesce(\
          (SELECT version FROM stream_runs WHERE stream = ?3 AND version <= ?4 \

@@ -7,7 +7,7 @@ use std::{
     thread::{self, Thread},
 };
 
-use es_core::StoreError;
+use es_core::{StoreError, StoreErrorKind};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -103,7 +103,7 @@ impl Readers {
     {
         let (answer, answered) = oneshot::channel();
         self.send(move |reader| drop(answer.send(read(reader)))).await?;
-        answered.await.map_err(|_| closed())?
+        answered.await.map_err(|_| self.lost())?
     }
 
     /// Has a thread do this.
@@ -115,6 +115,18 @@ impl Readers {
         let place = places.acquire_owned().await.map_err(|_| closed())?;
         let job = Job { work: Box::new(work), _place: Some(place) };
         self.owner.queue.push(job)
+    }
+
+    /// Why an answer did not come.
+    pub(crate) fn lost(&self) -> StoreError {
+        match self.are_closed() {
+            true => closed(),
+            false => StoreError::new(StoreErrorKind::Other, "a read panicked"),
+        }
+    }
+
+    pub(crate) fn are_closed(&self) -> bool {
+        *self.owner.queue.closed.borrow()
     }
 
     /// Whether others wait for a thread.
@@ -147,14 +159,15 @@ impl Queue {
     fn next(&self) -> Option<Work> {
         loop {
             let mut waiting = self.waiting.lock();
+            let thread = thread::current();
+            waiting.idle.retain(|idle| idle.id() != thread.id());
             if let Some(job) = waiting.jobs.pop_front() {
+                drop(waiting);
                 return Some(job.work);
             }
             if waiting.is_closed {
                 return None;
             }
-            let thread = thread::current();
-            waiting.idle.retain(|idle| idle.id() != thread.id());
             waiting.idle.push(thread);
             drop(waiting);
             thread::park();

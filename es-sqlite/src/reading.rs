@@ -95,7 +95,7 @@ impl Reading {
             }
         };
         let handed = match self.ask(more).await {
-            Ok(()) => self.pages.recv().await.unwrap_or_else(|| Err(closed())),
+            Ok(()) => self.pages.recv().await.unwrap_or_else(|| Err(self.readers.lost())),
             Err(error) => Err(error),
         };
         if !matches!(handed, Ok((_, Left::Something))) {
@@ -126,6 +126,9 @@ impl Task {
     /// Reads while pages are wanted; after some it goes to the end of the queue.
     fn run(mut self, reader: &mut Reader) {
         for pages in 1.. {
+            if self.course.pages.is_closed() {
+                return;
+            }
             let handed = self.course.page(reader);
             let goes_on = matches!(handed, Ok((_, Left::Something)));
             if self.course.pages.try_send(handed).is_err() || !goes_on {
@@ -134,6 +137,9 @@ impl Task {
             match self.desk.next(self.course) {
                 Some(course) => self.course = course,
                 None => return,
+            }
+            if self.readers.are_closed() {
+                return;
             }
             if pages % TURN == 0 && self.readers.are_wanted() {
                 return self.readers.clone().go_round(move |reader| self.run(reader));
@@ -164,13 +170,16 @@ impl Course {
     fn read(&mut self, reader: &mut Reader) -> Result<(Page, Window), StoreError> {
         let Reader { connection, names } = reader;
         if let Stage::Asked(read) = &self.stage {
-            let window = Window::new(read, head(connection)?);
-            let window = window_of_append(connection, read, window)?;
-            let query = Query::resolve(connection, read.clone())?;
-            if window.is_read() || self.left == 0 {
-                return Ok((Page { events: Vec::new(), through: query.read.after }, window));
+            let whole = Window::new(read, head(connection)?);
+            let window = window_of_append(connection, read, whole)?;
+            if self.left == 0 {
+                return Ok((Page { events: Vec::new(), through: read.after }, whole.emptied()));
             }
-            self.stage = Stage::Under(query, window);
+            if window.is_read() {
+                let through = read.after.max(whole.up_to);
+                return Ok((Page { events: Vec::new(), through }, window));
+            }
+            self.stage = Stage::Under(Query::resolve(connection, read.clone())?, window);
         }
         let Stage::Under(query, window) = &mut self.stage else { return Err(closed()) };
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);

@@ -129,6 +129,17 @@ impl Rows {
         Ok(())
     }
 
+    /// Takes the last one off again unless it is wanted.
+    pub(crate) fn keep_last_if(&mut self, wanted: impl Fn(&RecordedEvent) -> bool) -> bool {
+        let is_wanted = self.events.last().is_some_and(wanted);
+        if !is_wanted {
+            self.events.pop();
+            self.ends.pop();
+            self.payloads.truncate(self.ends.last().copied().unwrap_or_default());
+        }
+        is_wanted
+    }
+
     /// Neighbours were often recorded at once.
     fn time(&mut self, row: &Row<'_>, column: usize) -> Result<DateTime<Utc>, StoreError> {
         let micros = integer(row, column)?;

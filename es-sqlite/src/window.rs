@@ -31,22 +31,7 @@ impl Window {
     }
 
     pub(crate) fn is_read(self) -> bool {
-        self.after >= self.up_to
-    }
-
-    /// Whether a place is in it.
-    pub(crate) fn holds(self, Numbers { position, version, .. }: Numbers) -> bool {
-        self.after < position
-            && position <= self.up_to
-            && self.versions.is_none_or(|left| left.after < version && version <= left.up_to)
-    }
-
-    /// Whether whoever goes in this direction and came to `position` is through.
-    pub(crate) fn ends_before(self, direction: Direction, position: Position) -> bool {
-        match direction {
-            Direction::Forwards => position > self.up_to,
-            Direction::Backwards => position <= self.after,
-        }
+        self.after >= self.up_to || self.versions.is_some_and(|left| left.after >= left.up_to)
     }
 
     /// Only what stands from `first` to `last`.
@@ -59,7 +44,7 @@ impl Window {
     }
 
     /// Nothing is left.
-    pub(crate) fn read(self) -> Self {
+    pub(crate) fn emptied(self) -> Self {
         Self { after: self.up_to, ..self }
     }
 
@@ -74,7 +59,7 @@ impl Window {
 
     /// The page of all that was left, and nothing behind it.
     pub(crate) fn last_page(self, events: Vec<RecordedEvent>) -> (Page, Self) {
-        (Page { events, through: self.up_to }, self.read())
+        (Page { events, through: self.up_to }, self.emptied())
     }
 
     /// The page that ends at the row `last`, and the window behind it.
@@ -88,7 +73,9 @@ impl Window {
         match direction {
             Direction::Forwards => {
                 left.after = last.position;
-                left.versions = self.versions.map(|left| Versions { after: last.version, ..left });
+                left.versions = self
+                    .versions
+                    .map(|left| Versions { after: left.after.max(last.version), ..left });
             }
             Direction::Backwards => {
                 let before = |number: u64| number.saturating_sub(1);

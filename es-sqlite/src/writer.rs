@@ -51,7 +51,7 @@ enum Job {
 /// failure does not touch the others of the group.
 trait Other: Send {
     fn run(&mut self, connection: &Connection);
-    fn failed(&self) -> bool;
+    fn failure(&self) -> Option<StoreError>;
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -104,6 +104,11 @@ impl Writer {
         self.jobs.send(Job::Other(Box::new(step))).await.map_err(|_| closed())?;
         answered.await.map_err(|_| lost())?
     }
+}
+
+fn ended() -> StoreError {
+    let message = "a step of a projection ended the transaction that it ran in";
+    StoreError::new(StoreErrorKind::Invalid, message)
 }
 
 fn panicked() -> StoreError {
@@ -178,10 +183,11 @@ impl<'c> Session<'c> {
         let log = match log {
             Ok(log) => log,
             Err(error) => {
-                let Some(job) = queue.blocking_recv() else { return ControlFlow::Break(()) };
-                Answer::not_run(job)
-                    .into_iter()
-                    .for_each(|answer| answer.send(&Err(again(&error))));
+                // Closed, or the next job learns why it cannot be done.
+                let Some(answer) = queue.blocking_recv().and_then(Answer::not_run) else {
+                    return ControlFlow::Break(());
+                };
+                answer.send(&Err(error));
                 return ControlFlow::Continue(());
             }
         };
@@ -200,7 +206,9 @@ impl<'c> Session<'c> {
                 queue.close();
             }
             let committed = session.commit_group(&mut group);
-            advance(head, session.log.head());
+            if committed.is_ok() {
+                advance(head, session.log.head());
+            }
             let broken = committed.as_ref().is_err_and(|e| e.kind() == StoreErrorKind::Unknown);
             session.answer(&committed);
             if broken {
@@ -211,10 +219,10 @@ impl<'c> Session<'c> {
     }
 
     fn commit_group(&mut self, group: &mut Vec<Job>) -> Result<(), StoreError> {
-        let done = self.begin().and_then(|()| self.carry_out(group));
+        let mut jobs = group.drain(..);
+        let done = self.begin().and_then(|()| self.carry_out(&mut jobs));
         // What the failure kept from running has not happened either.
-        let left = mem::take(group);
-        self.answers.extend(left.into_iter().filter_map(Answer::not_run));
+        self.answers.extend(jobs.filter_map(Answer::not_run));
         let committed = done.and_then(|()| self.commit());
         if committed.is_err() {
             self.roll_back();
@@ -238,9 +246,9 @@ impl<'c> Session<'c> {
         Ok(())
     }
 
-    fn carry_out(&mut self, group: &mut Vec<Job>) -> Result<(), StoreError> {
+    fn carry_out(&mut self, jobs: impl Iterator<Item = Job>) -> Result<(), StoreError> {
         let now = self.world.now();
-        for job in group.drain(..) {
+        for job in jobs {
             match job {
                 Job::Append { batch, answer } => match self.log.append(batch, now) {
                     Err(AppendError::Store(error)) => {
@@ -251,9 +259,10 @@ impl<'c> Session<'c> {
                 },
                 Job::Close => {}
                 Job::Other(mut other) => {
-                    self.log.pending.flush()?;
-                    self.in_savepoint(&mut *other)?;
+                    let flushed = self.log.pending.flush();
+                    let done = flushed.and_then(|()| self.in_savepoint(&mut *other));
                     self.answers.push(Answer::Other(other));
+                    done?;
                 }
             }
         }
@@ -268,10 +277,10 @@ impl<'c> Session<'c> {
         run("SAVEPOINT other")?;
         other.run(self.connection);
         if self.connection.is_autocommit() {
-            let message = "a step of a projection ended the transaction that it ran in";
-            return Err(StoreError::new(StoreErrorKind::Invalid, message));
+            // SQLite itself does so when the disk is full or fails.
+            return Err(other.failure().unwrap_or_else(ended));
         }
-        if other.failed() {
+        if other.failure().is_some() {
             run("ROLLBACK TO other")?;
         }
         run("RELEASE other")
@@ -389,8 +398,11 @@ where
         self.outcome = Some(outcome.unwrap_or_else(|_| Err(panicked())));
     }
 
-    fn failed(&self) -> bool {
-        self.outcome.as_ref().is_none_or(Result::is_err)
+    fn failure(&self) -> Option<StoreError> {
+        match &self.outcome {
+            Some(outcome) => outcome.as_ref().err().map(again),
+            None => Some(lost()),
+        }
     }
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {

@@ -17,7 +17,7 @@ extern crate self as gesta;
 
 pub use cqrs::{
     Answer, Command, Commands, CommandsBuilder, Decide, DecideTogether, Decision, Dispatch,
-    Failure, Guard, Keys, NameClaimedTwice, Outcome, Progress, Projecting, Projection,
+    Failure, Fate, Guard, Keys, NameClaimedTwice, Outcome, Progress, Projecting, Projection,
     ProjectionError, Projector, Query, SendError, Sent, Settings, Together, View,
 };
 pub use es_core::*;

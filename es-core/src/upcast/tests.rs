@@ -166,7 +166,9 @@ async fn a_run_may_lie_across_two_pages() {
     let before = (1..limits::PAGE_EVENTS).map(|_| Y);
     let store = one_stream(before.chain([A, B])).await;
     let events = read(&store, Read::all()).await;
-    assert_eq!(events[limits::PAGE_EVENTS - 1..], ["1024 $dropped/1", "1025 c/1 [[1024],1025]"]);
+    let (last, next) = (limits::PAGE_EVENTS, limits::PAGE_EVENTS + 1);
+    let seen = [format!("{last} $dropped/1"), format!("{next} c/1 [[{last}],{next}]")];
+    assert_eq!(events[last - 1..], seen);
 }
 
 #[tokio::test]

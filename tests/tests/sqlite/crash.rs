@@ -177,13 +177,13 @@ fn early_acks(flag: &str) -> Option<(usize, usize)> {
     command.args(["-f", "-y", "-e", "trace=write,pwrite64,fdatasync,fsync", "-o"]);
     command.arg(&trace).arg(WORKER).arg(folder.path()).args(["0", "50", flag]);
     let Ok(child) = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
-        println!("not run: there is no strace here");
+        tests::not_run("fsync before ack: there is no strace here");
         return None;
     };
     let life = watch(child, None);
     let trace = std::fs::read_to_string(trace).unwrap_or_default();
     if life.acknowledged.len() != 50 || trace.is_empty() {
-        println!("not run: strace may not trace here");
+        tests::not_run("fsync before ack: strace may not trace here");
         return None;
     }
     let (mut written, mut synced, mut early, mut acks) = (false, false, 0, 0);

@@ -19,7 +19,7 @@ impl Disk {
         let options = format!("size={size}");
         let mounted = disk.command("mount", &["-t", "tmpfs", "-o", &options, "gesta-test"]);
         if !mounted {
-            println!("not run: a file system cannot be mounted here");
+            tests::not_run("full disks: a file system cannot be mounted here");
         }
         mounted.then_some(disk)
     }
@@ -90,6 +90,25 @@ async fn a_full_disk_is_told_and_nothing_that_was_acknowledged_is_lost() {
     assert_eq!(sound, "ok");
 }
 
+/// Whoever stands behind the one that the disk had no room for has not been
+/// carried out either, and is told so.
+#[tokio::test]
+async fn of_a_group_on_a_full_disk_each_is_told_that_it_is_full() {
+    let Some(disk) = Disk::mount("2m") else { return };
+    disk.fill(512 * 1024);
+    let store = fast(&disk.path()).open().await.unwrap();
+    let payload = format!("\"{}\"", "x".repeat(20_000));
+    let appends = (0..200).map(|_| store.append(batch(&stream("a"), &payload)));
+    let answers = futures_util::future::join_all(appends).await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert!(refused.len() > 100, "the disk does not fill");
+    for error in refused {
+        assert_eq!(kind(error.unwrap_err()), StoreErrorKind::Full);
+    }
+    disk.make_room();
+    assert_eq!(store.events(Read::all()).await.unwrap().len(), done.len());
+}
+
 #[tokio::test]
 async fn a_store_that_was_closed_on_a_full_disk_opens_whole_when_there_is_room() {
     let Some(disk) = Disk::mount("2m") else { return };
@@ -122,7 +141,7 @@ async fn a_file_on_a_disk_that_may_only_be_read_says_so() {
     store.append(batch(&stream("a"), "{}")).await.unwrap();
     store.close().await;
     if !disk.command("mount", &["-o", "remount,ro"]) {
-        return println!("not run: the file system cannot be mounted again");
+        return tests::not_run("read-only disks: a file system cannot be mounted again");
     }
     let error = fast(&disk.path()).open().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");

@@ -312,6 +312,24 @@ pub async fn a_followers_pages_are_bounded(log: &Log) {
     }
 }
 
+/// A follower of one append comes to the end of the log like any other, whether
+/// the append is there, was there before, or never comes, and waits there.
+pub async fn a_follower_of_an_append_comes_to_the_end_of_the_log(log: &Log) {
+    let known = fake::append_id();
+    log.must(to(&stream("a"), 2).append_id(known)).await;
+    let head = log.have(&stream("b"), 3).await.position;
+    for (id, count) in [(known, 2), (fake::append_id(), 0)] {
+        let mut pages = log.follow(Read::append(id));
+        let (mut through, mut found, mut rounds) = (Position::START, 0, 0);
+        while through < head {
+            let page = pages.try_next().await.expect("a page").expect("a page");
+            (through, found, rounds) = (page.through, found + page.events.len(), rounds + 1);
+            assert!(rounds < 10, "the follower stays at {through} of {head}");
+        }
+        assert_eq!(found, count);
+    }
+}
+
 /// The checkpoint of a follower never passes the log: what it passes is lost.
 pub async fn a_checkpoint_never_passes_the_head(log: &Log) {
     for _ in 0..20 {

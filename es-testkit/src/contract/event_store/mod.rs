@@ -239,6 +239,7 @@ macro_rules! __event_store_promises {
                 a_follower_with_an_upper_bound_is_offered_nothing_beyond,
                 a_slow_follower_misses_nothing,
                 a_followers_pages_are_bounded,
+                a_follower_of_an_append_comes_to_the_end_of_the_log,
                 a_checkpoint_never_passes_the_head,
                 a_follower_is_offered_a_batch_in_its_order: ManyStreams,
                 a_follower_that_is_dropped_harms_nobody,
