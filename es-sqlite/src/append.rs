@@ -26,6 +26,7 @@ impl Log<'_> {
         batch: Batch,
         now: DateTime<Utc>,
     ) -> Result<Appended, AppendError> {
+        self.begun = false;
         let ids = ids(&batch);
         if ids.len() > 1
             && let Some(first) = self.repeated(&batch, &ids)?
@@ -35,6 +36,7 @@ impl Log<'_> {
         if let Err(refusal) = self.check(&batch) {
             return self.repeated(&batch, &ids)?.ok_or(refusal);
         }
+        self.begun = true;
         if !self.register(&batch)? {
             return self.repeated(&batch, &ids)?.ok_or_else(|| damaged("an append is lost").into());
         }

@@ -2,7 +2,7 @@
 
 use es_core::{
     AppendError, Batch, Claim, Conflict, Direction, Expected, Position, RecordedEvent, StoreError,
-    StoreErrorKind, StreamId, Unless, Version, Write, limits,
+    StreamId, Unless, Version, Write, limits,
 };
 use rusqlite::{OptionalExtension, params};
 
@@ -64,11 +64,7 @@ impl Log<'_> {
         let sql = of_stream(Direction::Forwards);
         let (from, to) = (signed(seen.get() + 1)?, i64::MAX);
         let key = params![0, i64::MAX, head.number, from, to];
-        match select(self.connection, &mut self.names, &sql, key) {
-            // Whoever reads the stream is told; those beside it have no part in it.
-            Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(Vec::new()),
-            unseen => unseen,
-        }
+        select(self.connection, &mut self.names, &sql, key)
     }
 
     fn check_unless(&mut self, batch: &Batch, unless: &Unless) -> Result<(), AppendError> {

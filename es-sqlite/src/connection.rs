@@ -1,4 +1,4 @@
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, io::Read, path::Path, time::Duration};
 
 use es_core::{StoreError, StoreErrorKind};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
@@ -46,14 +46,27 @@ fn open(options: &SqliteOptions, create: OpenFlags) -> Result<Connection, StoreE
     connection.pragma_update(None, "cache_size", -kibibytes).map_err(store_error)?;
     // Somebody else's file must be refused before its journal is changed.
     migrate::version(&connection)?;
-    let mode: String = connection
-        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
-        .map_err(store_error)?;
+    let mode = write_ahead(&connection, options.busy_timeout)?;
     if mode != "wal" {
         let message = format!("the file cannot use a write-ahead log, its journal is {mode:?}");
         return Err(StoreError::new(StoreErrorKind::Unsupported, message));
     }
     Ok(connection)
+}
+
+/// Asks for a write-ahead log. While another process does the same SQLite says
+/// that the file is locked, and does not wait by itself.
+fn write_ahead(connection: &Connection, patience: Duration) -> Result<String, StoreError> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    let mut tries = patience.as_millis() / PAUSE.as_millis();
+    loop {
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
+        match mode.map_err(store_error) {
+            Err(error) if error.kind() == StoreErrorKind::Busy && tries > 0 => tries -= 1,
+            mode => return mode,
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Notices a file that lost its tail, which SQLite would see only when it comes

@@ -58,6 +58,7 @@ pub(crate) fn row_error(source: Error) -> StoreError {
         Error::QueryReturnedNoRows
         | Error::InvalidColumnType(..)
         | Error::FromSqlConversionFailure(..)
+        | Error::Utf8Error(..)
         | Error::IntegralValueOutOfRange(..) => {
             damaged(format!("a row is missing or bad: {source}"))
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use es_core::{Position, StoreError, StreamId, Tenant, Version};
+use es_core::{Position, StoreError, StoreErrorKind, StreamId, Tenant, Version};
 use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
@@ -28,6 +28,8 @@ pub(crate) struct Log<'c> {
     pub(crate) blocks: HashSet<Block, RandomState>,
     pub(crate) last_block: Option<Block>,
     pub(crate) head: Position,
+    /// Whether rows of the batch at hand have been written.
+    pub(crate) begun: bool,
 }
 
 /// A row of the coarse index.
@@ -68,6 +70,7 @@ impl<'c> Log<'c> {
             blocks: HashSet::default(),
             last_block: None,
             head: Position::START,
+            begun: false,
         };
         log.forget()?;
         Ok(log)
@@ -86,6 +89,12 @@ impl<'c> Log<'c> {
         self.last_block = None;
         self.head = head(self.connection)?;
         Ok(())
+    }
+
+    /// Whether the transaction has to be rolled back after this: a damaged row
+    /// that was only looked at concerns the batch that asked for it.
+    pub(crate) fn is_spoilt_by(&self, error: &StoreError) -> bool {
+        self.begun || error.kind() != StoreErrorKind::Corrupt || self.connection.is_autocommit()
     }
 
     pub(crate) fn head(&self) -> Position {

@@ -1,9 +1,9 @@
 //! Makes the tables, one file for each object, and refuses what is not ours.
 
 use es_core::{StoreError, StoreErrorKind};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
-use crate::error::store_error;
+use crate::error::{row_error, store_error};
 
 /// Marks a file as Gesta's: "Gest" in ASCII.
 const APPLICATION: i32 = 0x4765_7374;
@@ -67,19 +67,28 @@ fn bring_up(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "application_id", APPLICATION).map_err(store_error)
 }
 
-/// Refuses a file that has lost a part before an append comes upon it.
+/// Refuses a file whose tables are not what this program made, before an append
+/// comes upon it.
 fn check_objects(connection: &Connection) -> Result<(), StoreError> {
-    const FIND: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)";
+    const FIND: &str = "SELECT sql FROM sqlite_schema WHERE name = ?";
     let mut find = connection.prepare(FIND).map_err(store_error)?;
-    for Object { name, .. } in VERSIONS.iter().copied().flatten() {
-        let found: bool = find.query_row([name], |row| row.get(0)).map_err(store_error)?;
-        if !found {
-            let message =
-                format!("the file lacks {name}: it was made by an unreleased program, or damaged");
+    for object in VERSIONS.iter().copied().flatten() {
+        let found = find.query_row([object.name], |row| row.get(0)).optional();
+        let found: Option<String> = found.map_err(row_error)?;
+        if found.as_deref() != Some(object.statement()) {
+            let message = format!("the file's {} is missing or altered, restore it", object.name);
             return Err(StoreError::new(StoreErrorKind::Schema, message));
         }
     }
     Ok(())
+}
+
+impl Object {
+    /// The statement as SQLite keeps it: without what stands around it.
+    fn statement(&self) -> &'static str {
+        let statement = self.sql.find("CREATE").map_or(self.sql, |start| &self.sql[start..]);
+        statement.trim_end().trim_end_matches(';')
+    }
 }
 
 /// The version of the schema, 0 in an empty file.

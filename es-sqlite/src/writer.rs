@@ -251,7 +251,7 @@ impl<'c> Session<'c> {
         for job in jobs {
             match job {
                 Job::Append { batch, answer } => match self.log.append(batch, now) {
-                    Err(AppendError::Store(error)) => {
+                    Err(AppendError::Store(error)) if self.log.is_spoilt_by(&error) => {
                         self.answers.push(Answer::Append(answer, Err(again(&error).into())));
                         return Err(error);
                     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use es_core::{EventStore, EventStoreExt, Read, StoreErrorKind};
+use es_core::{EventStore, EventStoreExt, Read, StoreError, StoreErrorKind};
 use es_sqlite::SqliteStore;
 use tests::batch;
 
@@ -101,7 +101,7 @@ async fn a_flipped_byte_is_refused_or_harmless_but_never_a_panic() {
         let store = match fast(&folder.path()).open().await {
             Ok(store) => store,
             Err(error) => {
-                assert_typed(error.kind(), at);
+                assert_typed(&error, at);
                 refused += 1;
                 continue;
             }
@@ -113,13 +113,13 @@ async fn a_flipped_byte_is_refused_or_harmless_but_never_a_panic() {
                     assert!(events.is_sorted_by(|one, next| one.version < next.version));
                 }
                 Err(error) => {
-                    assert_typed(error.kind(), at);
+                    assert_typed(&error, at);
                     refused += 1;
                 }
             }
         }
         if let Err(error) = store.events(Read::all()).await {
-            assert_typed(error.kind(), at);
+            assert_typed(&error, at);
         }
         store.close().await;
     }
@@ -127,9 +127,10 @@ async fn a_flipped_byte_is_refused_or_harmless_but_never_a_panic() {
     assert!(refused > 0 && read > 0, "refused {refused}, read {read}");
 }
 
-fn assert_typed(kind: StoreErrorKind, at: usize) {
+fn assert_typed(why: &StoreError, at: usize) {
+    let kind = why.kind();
     let damaged = matches!(kind, StoreErrorKind::Corrupt | StoreErrorKind::Schema);
-    assert!(damaged, "{kind:?} for a byte flipped at {at}");
+    assert!(damaged, "{kind:?} for a byte flipped at {at}: {why}");
 }
 
 fn remove_log(folder: &Folder) {

@@ -129,6 +129,29 @@ async fn a_row_that_the_store_cannot_read_is_corrupt() {
     }
 }
 
+/// Of appends that are committed together only those that come upon a damaged row
+/// fail.
+#[tokio::test]
+async fn a_damaged_row_fails_those_alone_that_look_at_it() {
+    let folder = Folder::with_events(3).await;
+    folder.raw().execute_batch("UPDATE events SET payload = 7 WHERE position = 4").unwrap();
+    let store = folder.open().await;
+    let append = |number: u64| match number % 3 {
+        0 => store.append(tests::batch_at(&stream("a"), 0, "{}")),
+        _ => store.append(batch(&stream(&format!("new-{number}")), "{}")),
+    };
+    let answers = futures_util::future::join_all((0..60).map(append)).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Ok(_) => assert_ne!(number % 3, 0),
+            Err(es_core::AppendError::Store(error)) => {
+                assert_eq!((number % 3, error.kind()), (0, StoreErrorKind::Corrupt));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// The index of a stream says where its events stand.
 #[tokio::test]
 async fn an_index_that_does_not_fit_the_log_is_told() {
