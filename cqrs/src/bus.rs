@@ -9,7 +9,7 @@ use std::{
 use dashmap::DashMap;
 use es_core::{Aggregate, Codec, EventStore, World};
 use futures_util::{FutureExt, future::BoxFuture, poll};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tower::util::BoxCloneSyncService;
 
 use crate::{
@@ -31,6 +31,8 @@ pub(crate) struct Bus {
     pub(crate) catalogue: Catalogue,
     pub(crate) lanes: DashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     pub(crate) running: watch::Sender<usize>,
+    /// How often decisions that have no lane are made.
+    pub(crate) attempts: u32,
 }
 
 impl Bus {
@@ -59,14 +61,29 @@ impl Bus {
     }
 
     /// Starts a runner that ends when nobody waits for its aggregate any more.
-    /// Its first step is taken here and now, which often is all there is to do;
-    /// the rest goes into a task of its own, so that a caller that stops waiting
-    /// stops nothing.
     pub(crate) async fn run<A: Aggregate>(self: &Arc<Self>, runner: Runner<A>, first: Waiting<A>) {
+        // Those in the lane of a runner that panicked are told so.
+        self.carry(runner.run(first)).await;
+    }
+
+    /// Asks something of the bus that goes on if the caller stops waiting; `None`
+    /// if it panicked.
+    pub(crate) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.carry(async move { drop(answer.send(work.await)) }).await;
+        answered.await.ok()
+    }
+
+    /// Carries work to its end. Its first step is taken here and now, which often
+    /// is all there is to do; the rest goes into a task of its own, so that a
+    /// caller that stops waiting stops nothing.
+    async fn carry(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let guard = Running::new(Arc::clone(self));
         let mut work: BoxFuture<'static, ()> = Box::pin(async move {
-            // Those in the lane of a runner that panicked are told so.
-            let _ = AssertUnwindSafe(runner.run(first)).catch_unwind().await;
+            let _ = AssertUnwindSafe(work).catch_unwind().await;
             drop(guard);
         });
         if poll!(&mut work).is_pending() {
@@ -75,7 +92,7 @@ impl Bus {
     }
 }
 
-/// Counts a runner for as long as it lives.
+/// Counts work for as long as it lives.
 struct Running(Arc<Bus>);
 
 impl Running {

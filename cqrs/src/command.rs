@@ -103,3 +103,10 @@ pub trait Decide<C>: Aggregate {
     /// The aggregate's own reason to refuse.
     fn decide(&self, command: &C) -> Result<Vec<Self::Event>, Self::Error>;
 }
+
+/// The name of a Rust type without its path and its parameters.
+pub(crate) fn short_name<T: ?Sized>() -> &'static str {
+    let whole = std::any::type_name::<T>();
+    let path = whole.split('<').next().unwrap_or(whole);
+    path.rsplit("::").next().unwrap_or(path)
+}

@@ -1,12 +1,19 @@
-use std::{any::TypeId, fmt, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::Arc,
+};
 
 use dashmap::DashMap;
-use es_core::{Aggregate, AppendId, Codec, EventStore, Metadata, Tenant, World, stream_of};
+use es_core::{
+    Aggregate, AppendId, Codec, EventStore, Metadata, StreamId, Tenant, World, stream_of,
+};
+use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
-    Command, Decide, Dispatch, Failure, NameClaimedTwice, Outcome, SendError, Settings,
+    Command, Decide, Dispatch, Failure, NameClaimedTwice, Outcome, SendError, Sent, Settings,
     ToAggregate,
     bus::{Bus, Layered},
     catalogue::Catalogue,
@@ -14,6 +21,9 @@ use crate::{
     lanes::{Answer, Entered, Lanes, Waiting},
     runner::Runner,
 };
+
+/// How often a decision is made before it counts as contended.
+const ATTEMPTS: u32 = 16;
 
 /// The command bus: loads the aggregate, lets it decide, appends what follows,
 /// and decides again if another writer was faster.
@@ -99,6 +109,7 @@ impl Commands {
                 catalogue: Catalogue::default(),
                 lanes: DashMap::new(),
                 running: watch::Sender::new(0),
+                attempts: ATTEMPTS,
             },
         }
     }
@@ -136,10 +147,14 @@ impl Commands {
         C::Aggregate: Decide<C>,
     {
         let command = Arc::new(command);
-        match &self.bus.layered {
-            None => self.to_aggregate(command).await,
-            Some(layered) => self.through(layered.clone(), command).await,
+        if self.bus.layered.is_none() {
+            return self.to_aggregate(command).await;
         }
+        let stream = stream_of::<C::Aggregate>(command.id()).map_err(Failure::from)?;
+        let streams = vec![stream.of(self.context.tenant.clone())];
+        let sent = Arc::clone(&command);
+        let run = |commands: Commands| async move { commands.to_aggregate(sent).await };
+        self.through_layers(C::NAME, streams, command, run).await
     }
 
     /// Waits until no command is being carried out any more.
@@ -176,29 +191,39 @@ impl Commands {
         answered.await.unwrap_or_else(|_| Err(Failure::Panicked.into()))
     }
 
-    async fn through<C>(&self, layered: Layered, command: Arc<C>) -> Answer<C::Aggregate>
+    /// Hands a command to the layers, if there are any; the innermost runs it.
+    pub(crate) async fn through_layers<E, F>(
+        &self,
+        command_name: &'static str,
+        streams: Vec<StreamId>,
+        command: Arc<dyn Any + Send + Sync>,
+        run: impl FnOnce(Self) -> F + Send + 'static,
+    ) -> Result<Sent, SendError<E>>
     where
-        C: Command,
-        C::Aggregate: Decide<C>,
+        F: Future<Output = Result<Sent, SendError<E>>> + Send + 'static,
+        E: Send + 'static,
     {
-        let stream = stream_of::<C::Aggregate>(command.id()).map_err(Failure::from)?;
-        let (commands, sent) = (self.clone(), Arc::clone(&command));
-        let run = move || {
+        let commands = self.clone();
+        let Some(layered) = self.bus.layered.clone() else { return run(commands).await };
+        let run = move |metadata| {
+            let running = run(commands.with(metadata));
             let outcome = async move {
-                let answer = commands.to_aggregate(sent).await;
-                Outcome { ok: answer.is_ok(), answer: Box::new(answer) }
+                let answer = running.await;
+                let refusal = answer.as_ref().err().map(SendError::kind);
+                Outcome { refusal, answer: Box::new(answer) }
             };
-            Box::pin(outcome) as futures_util::future::BoxFuture<'static, Outcome>
+            Box::pin(outcome) as BoxFuture<'static, Outcome>
         };
         let dispatch = Dispatch {
-            command_name: C::NAME,
-            stream: stream.of(self.context.tenant.clone()),
+            command_name,
+            tenant: self.context.tenant.clone(),
+            streams,
             metadata: self.context.metadata.clone(),
             command,
             run: Box::new(run),
         };
         let outcome = layered.oneshot(dispatch).await.map_err(SendError::Refused)?;
-        let answer = outcome.answer.downcast::<Answer<C::Aggregate>>();
+        let answer = outcome.answer.downcast::<Result<Sent, SendError<E>>>();
         *answer.map_err(|_| SendError::Refused("a layer answered for another command".into()))?
     }
 }
@@ -257,6 +282,15 @@ impl CommandsBuilder {
         let inner = inner.unwrap_or_else(|| BoxCloneSyncService::new(ToAggregate));
         let outer = layer.layer(inner).map_err(Into::into);
         self.bus.layered = Some(BoxCloneSyncService::new(outer));
+        self
+    }
+
+    /// Sets how often a decision over a query, or about several aggregates, is
+    /// made before it counts as contended; 16 by default. For commands to one
+    /// aggregate see [`Settings`].
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.bus.attempts = attempts.max(1);
         self
     }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Where a decision begins.
-pub(crate) struct Base<A> {
+pub(crate) struct Basis<A> {
     pub(crate) loaded: Loaded<A>,
     /// Whether it was compared with the store, or is only remembered.
     pub(crate) verified: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Decided<A: Aggregate> {
 /// Decides one after the other, each on the state that the earlier ones lead to.
 pub(crate) fn decide<A: Aggregate>(
     pending: Vec<Waiting<A>>,
-    base: &mut Base<A>,
+    base: &mut Basis<A>,
     stream: &StreamId,
 ) -> Vec<Decided<A>> {
     let mut version = base.loaded.version;
@@ -76,7 +76,7 @@ fn ask<A: Aggregate>(
 }
 
 /// The base after what others have appended, if the conflict tells it all.
-pub(crate) fn moved<A: Aggregate>(mut base: Base<A>, conflict: &Conflict) -> Option<Base<A>> {
+pub(crate) fn moved<A: Aggregate>(mut base: Basis<A>, conflict: &Conflict) -> Option<Basis<A>> {
     if base.ahead || !conflict.is_complete_after(base.loaded.version) {
         return None;
     }

@@ -1,13 +1,12 @@
+use std::sync::Arc;
+
 use es_core::{
     AppendError, AppendId, Batch, Criteria, EventStoreExt, Evolve, LoadError, NameError, NewEvent,
-    Position, Read, RecordedEvent, StreamId, Write, event_names,
+    Position, Read, RecordedEvent, StreamId, Version, Write, event_names,
 };
 use futures_util::TryStreamExt;
 
-use crate::{Commands, Failure, SendError, Sent};
-
-/// How often a decision is made before it counts as contended.
-const ATTEMPTS: u32 = 16;
+use crate::{Commands, Failure, SendError, Sent, command::short_name};
 
 /// A decision over a query instead of one stream: fold whatever meets the
 /// criteria, decide, and append unless something new meets them.
@@ -66,6 +65,11 @@ pub trait Decision: Send + Sync + 'static {
     /// Why it may be refused.
     type Error: Send + Sync + 'static;
 
+    /// Its name for layers and logs: that of the Rust type, unless you say so.
+    fn name() -> &'static str {
+        short_name::<Self>()
+    }
+
     /// Which events it needs to know of.
     ///
     /// # Errors
@@ -105,28 +109,36 @@ impl Commands {
     ///
     /// [`SendError`], as for [`send`](Self::send).
     pub async fn decide<D: Decision>(&self, decision: D) -> Result<Sent, SendError<D::Error>> {
+        let decision = Arc::new(decision);
+        let asked = Arc::clone(&decision);
+        let run = |commands: Self| async move {
+            let bus = Arc::clone(&commands.bus);
+            let made = bus.ask(async move { commands.make(&*asked).await }).await;
+            made.unwrap_or_else(|| Err(Failure::Panicked.into()))
+        };
+        self.through_layers(D::name(), Vec::new(), decision, run).await
+    }
+
+    async fn make<D: Decision>(&self, decision: &D) -> Result<Sent, SendError<D::Error>> {
         let types: Vec<_> = event_names::<<D::State as Evolve>::Event>().collect();
         let criteria = decision.criteria().map_err(Failure::from)?.within_types(&types);
         let id = self.context.command_id.unwrap_or_else(|| self.bus.world.append_id());
         let mut seen = Seen { state: D::State::default(), through: Position::START };
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..self.bus.attempts {
             self.look(&criteria, &mut seen).await?;
             let events = match decision.decide(&seen.state) {
-                Ok(events) if events.is_empty() => Vec::new(),
                 Ok(events) => events,
                 Err(reason) => {
-                    return self
-                        .first_result(id, attempt)
-                        .await?
-                        .ok_or(SendError::Rejected(reason));
+                    let first = self.first_result(id, attempt).await?;
+                    return first.ok_or(SendError::Rejected(reason));
                 }
             };
             if events.is_empty() {
-                let nothing =
-                    Sent { version: Default::default(), position: seen.through, repeated: false };
+                let version = Version::NONE;
+                let nothing = Sent { version, position: seen.through, repeated: false };
                 return Ok(self.first_result(id, attempt).await?.unwrap_or(nothing));
             }
-            let batch = self.batch(&decision, &events, id)?.unless(criteria.clone(), seen.through);
+            let batch = self.batch(decision, &events, id)?.unless(criteria.clone(), seen.through);
             match self.bus.store.append(batch).await {
                 Ok(appended) => {
                     let (version, position) = (appended.version(), appended.position);
@@ -139,7 +151,7 @@ impl Commands {
                 Err(error) => return Err(refused(error)),
             }
         }
-        Err(SendError::Contended { attempts: ATTEMPTS })
+        Err(SendError::Contended { attempts: self.bus.attempts })
     }
 
     async fn look<S: Evolve>(

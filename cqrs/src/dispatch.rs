@@ -5,7 +5,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use es_core::{Metadata, StreamId};
+use es_core::{Metadata, StreamId, Tenant};
 use futures_util::future::BoxFuture;
 use tower::Service;
 
@@ -20,10 +20,11 @@ use tower::Service;
 /// ```
 pub struct Dispatch {
     pub(crate) command_name: &'static str,
-    pub(crate) stream: StreamId,
+    pub(crate) tenant: Tenant,
+    pub(crate) streams: Vec<StreamId>,
     pub(crate) metadata: Metadata,
     pub(crate) command: Arc<dyn Any + Send + Sync>,
-    pub(crate) run: Box<dyn FnOnce() -> BoxFuture<'static, Outcome> + Send>,
+    pub(crate) run: Box<dyn FnOnce(Metadata) -> BoxFuture<'static, Outcome> + Send>,
 }
 
 impl Dispatch {
@@ -32,14 +33,27 @@ impl Dispatch {
         self.command_name
     }
 
-    /// The stream of the aggregate that it is for, with its tenant.
-    pub fn stream(&self) -> &StreamId {
-        &self.stream
+    /// Whose command it is.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// The stream of the aggregate that it is for; those of all if it is about
+    /// several, and none if it is a decision over a query.
+    pub fn streams(&self) -> &[StreamId] {
+        &self.streams
     }
 
     /// What is known about it.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The same command; its events carry this metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
     }
 
     /// The command, if it is a `C`.
@@ -52,7 +66,8 @@ impl fmt::Debug for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dispatch")
             .field("command", &self.command_name)
-            .field("stream", &self.stream)
+            .field("tenant", &self.tenant)
+            .field("streams", &self.streams)
             .finish_non_exhaustive()
     }
 }
@@ -68,19 +83,25 @@ impl fmt::Debug for Dispatch {
 /// ```
 pub struct Outcome {
     pub(crate) answer: Box<dyn Any + Send>,
-    pub(crate) ok: bool,
+    pub(crate) refusal: Option<&'static str>,
 }
 
 impl Outcome {
     /// Whether the command was carried out.
     pub fn is_ok(&self) -> bool {
-        self.ok
+        self.refusal.is_none()
+    }
+
+    /// Which kind of [`SendError`](crate::SendError) it came to, as
+    /// [`SendError::kind`](crate::SendError::kind).
+    pub fn error_kind(&self) -> Option<&'static str> {
+        self.refusal
     }
 }
 
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcome").field("ok", &self.ok).finish_non_exhaustive()
+        f.debug_struct("Outcome").field("error_kind", &self.refusal).finish_non_exhaustive()
     }
 }
 
@@ -100,7 +121,7 @@ impl Service<Dispatch> for ToAggregate {
     }
 
     fn call(&mut self, dispatch: Dispatch) -> Self::Future {
-        let run = dispatch.run;
-        Box::pin(async move { Ok(run().await) })
+        let Dispatch { run, metadata, .. } = dispatch;
+        Box::pin(async move { Ok(run(metadata).await) })
     }
 }

@@ -5,7 +5,7 @@
 //! | change something | [`Commands::send`], [`Command`], [`Decide`] |
 //! | decide over a query | [`Commands::decide`], [`Decision`] |
 //! | decide about several aggregates | [`Commands::send_together`], [`DecideTogether`] |
-//! | put something around the bus | [`CommandsBuilder::layer`], [`Guard`] |
+//! | put something around the bus | [`CommandsBuilder::layer`], [`Guard`], [`Trace`] |
 //! | keep a read model | [`View`], [`Projection`], [`Projector`] |
 //! | ask | [`Query`], [`Answer`], [`Projector::get`] |
 //!
@@ -33,6 +33,7 @@ mod runner;
 mod send;
 mod settings;
 mod together;
+mod trace;
 mod view;
 
 pub use catalogue::NameClaimedTwice;
@@ -52,4 +53,5 @@ pub use query::{Answer, Query};
 pub use send::{Failure, SendError, Sent};
 pub use settings::Settings;
 pub use together::{DecideTogether, Together};
+pub use trace::{Trace, Traced};
 pub use view::{Fate, Keys, View};

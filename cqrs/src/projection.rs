@@ -31,6 +31,10 @@ use thiserror::Error;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no projection on a store with transactions of type `{Tx}`",
+    note = "write `impl Projection<{Tx}> for {Self}` with its `NAME`, `Event`, `project` and `reset`"
+)]
 pub trait Projection<Tx>: Send + Sync + 'static {
     /// Its name: where its checkpoint is kept.
     const NAME: &'static str;

@@ -86,6 +86,18 @@ impl<V: Views> Projector<V> {
         Self { inner: Arc::new(inner), tenant: Tenant::default() }
     }
 
+    /// Sets where time and tasks come from.
+    ///
+    /// # Panics
+    ///
+    /// If the projector runs already, or is shared.
+    #[must_use]
+    pub fn world(mut self, world: World) -> Self {
+        let inner = Arc::get_mut(&mut self.inner).expect("the world is set before it is shared");
+        inner.world = world;
+        self
+    }
+
     /// Adds a view.
     ///
     /// # Panics
@@ -147,7 +159,8 @@ impl<V: Views> Projector<V> {
         self.catch_up().await
     }
 
-    /// Follows the log in a task of its own.
+    /// Follows the log in a task of its own, until what comes back is told to
+    /// stop, or is dropped.
     pub fn start(&self) -> Projecting<V> {
         let (stop, mut stopped) = watch::channel(false);
         let (failure, failed) = watch::channel(None);
@@ -334,7 +347,7 @@ impl<V: Views> fmt::Debug for Projector<V> {
     }
 }
 
-/// A projector that follows the log.
+/// A projector that follows the log. Dropping it stops the projector.
 ///
 /// ```
 /// use cqrs::Projector;
@@ -349,6 +362,7 @@ impl<V: Views> fmt::Debug for Projector<V> {
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "the projector stops when this is dropped"]
 pub struct Projecting<V: Views> {
     projector: Projector<V>,
     stop: watch::Sender<bool>,

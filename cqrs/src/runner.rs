@@ -12,7 +12,7 @@ use crate::{
     Failure, SendError, Sent,
     answers::{answer_arrived, answer_claimed, answer_known, contended, fail},
     bus::Bus,
-    decided::{Base, Decided, decide, moved, remember, waiting},
+    decided::{Basis, Decided, decide, moved, remember, waiting},
     lanes::{Lanes, Try, Waiting},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Runner<A: Aggregate> {
 /// What an attempt leaves to the next one.
 struct Left<A: Aggregate> {
     pending: Vec<Waiting<A>>,
-    base: Option<Base<A>>,
+    base: Option<Basis<A>>,
     failure: Option<Failure>,
 }
 
@@ -79,20 +79,20 @@ impl<A: Aggregate> Runner<A> {
     }
 
     /// The aggregate as this process last saw it.
-    fn remembered(&self) -> Option<Base<A>> {
+    fn remembered(&self) -> Option<Basis<A>> {
         let loaded = self.lanes.take(&self.stream)?;
-        Some(Base { loaded, verified: false, ahead: false })
+        Some(Basis { loaded, verified: false, ahead: false })
     }
 
-    async fn base(&self, pending: &[Waiting<A>], attempt: u32) -> Result<Base<A>, Failure> {
+    async fn base(&self, pending: &[Waiting<A>], attempt: u32) -> Result<Basis<A>, Failure> {
         if attempt == 0 && pending.first().is_some_and(|first| first.ask.creates()) {
-            return Ok(Base { loaded: Loaded::default(), verified: false, ahead: false });
+            return Ok(Basis { loaded: Loaded::default(), verified: false, ahead: false });
         }
         let loaded = (self.lanes.settings.load)(&*self.bus.store, &self.stream).await?;
-        Ok(Base { loaded, verified: true, ahead: false })
+        Ok(Basis { loaded, verified: true, ahead: false })
     }
 
-    async fn attempt(&self, pending: Vec<Waiting<A>>, mut base: Base<A>) -> Left<A> {
+    async fn attempt(&self, pending: Vec<Waiting<A>>, mut base: Basis<A>) -> Left<A> {
         let from = base.loaded.version;
         let decided = decide(pending, &mut base, &self.stream);
         if decided.is_empty() {
@@ -149,7 +149,7 @@ impl<A: Aggregate> Runner<A> {
 
     /// All were rejected, or nothing followed from them. A base that is only
     /// remembered must be compared with the store before anybody is told so.
-    async fn nothing_to_append(&self, decided: Vec<Decided<A>>, mut base: Base<A>) -> Left<A> {
+    async fn nothing_to_append(&self, decided: Vec<Decided<A>>, mut base: Basis<A>) -> Left<A> {
         if !base.verified {
             match base.loaded.catch_up(&*self.bus.store, &self.stream).await {
                 Ok(0) => {}
@@ -174,7 +174,7 @@ impl<A: Aggregate> Runner<A> {
     async fn appended(
         &self,
         decided: Vec<Decided<A>>,
-        mut base: Base<A>,
+        mut base: Basis<A>,
         appended: &Appended,
     ) -> Left<A> {
         let mut writes = appended.writes.iter();
@@ -219,7 +219,7 @@ impl<A: Aggregate> Runner<A> {
     async fn refused(
         &self,
         decided: Vec<Decided<A>>,
-        base: Base<A>,
+        base: Basis<A>,
         error: AppendError,
     ) -> Left<A> {
         let mut pending = waiting(decided);

@@ -1,5 +1,7 @@
 //! What comes back from a command.
 
+use std::sync::Arc;
+
 use es_core::{
     EncodeError, InvalidBatch, LoadError, Name, NameError, Position, StoreError, StreamId, Version,
 };
@@ -76,6 +78,19 @@ pub enum SendError<E> {
     Store(#[from] Failure),
 }
 
+impl<E> SendError<E> {
+    /// Which variant it is, in a word: a label for logs and metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rejected(_) => "rejected",
+            Self::Claimed { .. } => "claimed",
+            Self::Refused(_) => "refused",
+            Self::Contended { .. } => "contended",
+            Self::Store(_) => "store",
+        }
+    }
+}
+
 /// What is broken.
 ///
 /// ```
@@ -93,13 +108,13 @@ pub enum Failure {
     Store(#[from] StoreError),
     /// The aggregate cannot be loaded.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(Arc<LoadError>),
     /// The decision made events that no store takes.
     #[error(transparent)]
     Invalid(#[from] InvalidBatch),
     /// An event cannot be encoded.
     #[error(transparent)]
-    Encode(#[from] EncodeError),
+    Encode(Arc<EncodeError>),
     /// The id makes no stream name.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -111,22 +126,32 @@ pub enum Failure {
     Panicked,
 }
 
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Store(error) => Self::Store(error),
+            error => Self::Load(Arc::new(error)),
+        }
+    }
+}
+
+impl From<EncodeError> for Failure {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(Arc::new(error))
+    }
+}
+
 impl Failure {
     /// The same failure, for another of the commands that it befell.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Store(error) => StoreError::new(error.kind(), error.to_string()).into(),
-            Self::Load(LoadError::Store(error)) => {
-                StoreError::new(error.kind(), error.to_string()).into()
-            }
+            Self::Load(error) => Self::Load(Arc::clone(error)),
             Self::Invalid(invalid) => invalid.clone().into(),
+            Self::Encode(error) => Self::Encode(Arc::clone(error)),
             Self::Name(name) => name.clone().into(),
             Self::NameClaimedTwice(twice) => twice.clone().into(),
             Self::Panicked => Self::Panicked,
-            other => {
-                let kind = es_core::StoreErrorKind::Corrupt;
-                StoreError::new(kind, other.to_string()).into()
-            }
         }
     }
 }

@@ -1,13 +1,12 @@
+use std::sync::Arc;
+
 use es_core::{
     Aggregate, AppendError, Appended, Batch, Expected, InvalidBatch, Loaded, Metadata, NewEvent,
-    StreamId, Write, stream_of,
+    Position, StreamId, Version, Write, stream_of,
 };
 use futures_util::future::BoxFuture;
 
-use crate::{Commands, Failure, SendError, Sent, decision::refused};
-
-/// How often a decision is made before it counts as contended.
-const ATTEMPTS: u32 = 16;
+use crate::{Commands, Failure, SendError, Sent, command::short_name, decision::refused};
 
 /// A decision about several aggregates at once: all their events are appended,
 /// or none, and only if none of them has moved since it was read.
@@ -64,6 +63,11 @@ pub trait DecideTogether: Send + Sync + 'static {
     /// Why it may be refused.
     type Error: Send + Sync + 'static;
 
+    /// Its name for layers and logs: that of the Rust type, unless you say so.
+    fn name() -> &'static str {
+        short_name::<Self>()
+    }
+
     /// Which aggregates; two of one type must not have the same id.
     fn ids(&self) -> <Self::Aggregates as Together>::Ids;
 
@@ -94,6 +98,8 @@ pub trait Together: Sized + Send + Sync + 'static {
     type Loaded: Send + Sync;
 
     #[doc(hidden)]
+    fn streams(ids: &Self::Ids) -> Result<Vec<StreamId>, Failure>;
+    #[doc(hidden)]
     fn load<'a>(
         commands: &'a Commands,
         ids: &'a Self::Ids,
@@ -115,6 +121,10 @@ macro_rules! together {
             type Refs<'a> = ($(&'a $type,)+);
             type Events = ($(Vec<$type::Event>,)+);
             type Loaded = ($((StreamId, Loaded<$type>),)+);
+
+            fn streams(ids: &Self::Ids) -> Result<Vec<StreamId>, Failure> {
+                Ok(vec![$(stream_of::<$type>(&ids.$field)?),+])
+            }
 
             fn load<'a>(
                 commands: &'a Commands,
@@ -177,34 +187,44 @@ impl Commands {
         &self,
         command: D,
     ) -> Result<Sent, SendError<D::Error>> {
+        let (command, tenant) = (Arc::new(command), &self.context.tenant);
+        let streams = D::Aggregates::streams(&command.ids())?.into_iter();
+        let streams = streams.map(|stream| stream.of(tenant.clone())).collect();
+        let asked = Arc::clone(&command);
+        let run = |commands: Self| async move {
+            let bus = Arc::clone(&commands.bus);
+            let made = bus.ask(async move { commands.make_together(&*asked).await }).await;
+            made.unwrap_or_else(|| Err(Failure::Panicked.into()))
+        };
+        self.through_layers(D::name(), streams, command, run).await
+    }
+
+    async fn make_together<D: DecideTogether>(
+        &self,
+        command: &D,
+    ) -> Result<Sent, SendError<D::Error>> {
         let id = self.context.command_id.unwrap_or_else(|| self.bus.world.append_id());
         let ids = command.ids();
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..self.bus.attempts {
             let loaded = D::Aggregates::load(self, &ids).await?;
-            let events = match command.decide(D::Aggregates::refs(&loaded)) {
+            let decided = command.decide(D::Aggregates::refs(&loaded));
+            let events = match decided {
                 Ok(events) => events,
                 Err(reason) => {
-                    return self
-                        .first_result(id, attempt)
-                        .await?
-                        .ok_or(SendError::Rejected(reason));
+                    let first = self.first_result(id, attempt).await?;
+                    return first.ok_or(SendError::Rejected(reason));
                 }
             };
             let writes = D::Aggregates::writes(self, &loaded, events)?;
             check_apart(&writes)?;
             let batch = told(Batch::new(writes), &self.context.metadata).append_id(id);
             if batch.is_empty() {
-                let nothing = Sent {
-                    version: Default::default(),
-                    position: Default::default(),
-                    repeated: false,
-                };
+                let (version, position) = (Version::NONE, Position::START);
+                let nothing = Sent { version, position, repeated: false };
                 return Ok(self.first_result(id, attempt).await?.unwrap_or(nothing));
             }
             match self.bus.store.append(batch).await {
-                Ok(appended) => {
-                    return Ok(sent(&appended));
-                }
+                Ok(appended) => return Ok(sent(&appended)),
                 Err(AppendError::Conflict(_)) => {}
                 Err(AppendError::Store(error)) if error.is_transient() => {
                     self.bus.back_off(attempt).await;
@@ -212,7 +232,7 @@ impl Commands {
                 Err(error) => return Err(refused(error)),
             }
         }
-        Err(SendError::Contended { attempts: ATTEMPTS })
+        Err(SendError::Contended { attempts: self.bus.attempts })
     }
 }
 

@@ -41,7 +41,7 @@ impl ContentType {
     }
 }
 
-/// A way to write payloads, chosen per program or per aggregate; every program
+/// A way to write payloads, chosen for each bus; every program
 /// reads what any of them wrote, because the content type is stored with each
 /// event.
 ///

@@ -1,12 +1,12 @@
 //! Named places in the code where a test can make something go wrong.
 //!
-//! `failpoint!("append.before_commit")` compiles to nothing unless the feature
-//! `failpoints` is on. With it, a test binds an action to the name; a program
+//! `failpoint!("append.before_commit")` compiles to nothing in a release build,
+//! and unless the feature `failpoints` is on. Else a test binds an action to the name; a program
 //! started with `GESTA_FAILPOINT=name:hits` kills itself, as `kill -9` would,
 //! when the place is reached for the given time.
 
-/// Marks a place where a test can make something go wrong; nothing in a
-/// program built without the feature `failpoints`.
+/// Marks a place where a test can make something go wrong; nothing in a release
+/// build, or without the feature `failpoints`.
 ///
 /// ```
 /// es_core::failpoint!("docs.example");
@@ -19,7 +19,7 @@ macro_rules! failpoint {
 }
 
 /// Expands to a call in a build with failpoints.
-#[cfg(feature = "failpoints")]
+#[cfg(all(feature = "failpoints", debug_assertions))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __failpoint {
@@ -29,7 +29,7 @@ macro_rules! __failpoint {
 }
 
 /// Expands to nothing in a build without failpoints.
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(all(feature = "failpoints", debug_assertions)))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __failpoint {

@@ -15,7 +15,7 @@ use crate::{
     StreamId, Version, World,
 };
 
-/// When to write a snapshot: asked after each load and append.
+/// When to write a snapshot: asked after each load that replayed something.
 ///
 /// ```
 /// use std::time::Duration;

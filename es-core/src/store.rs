@@ -184,10 +184,6 @@ pub enum Durability {
 ///
 /// assert!(MemoryStore::new().require_durable(Durability::Fsync).is_err());
 /// ```
-#[allow(
-    async_fn_in_trait,
-    reason = "the futures are Send: the store is a type parameter only here"
-)]
 pub trait EventStoreExt: EventStore {
     /// Reads all events of the request into memory.
     fn events(

@@ -18,7 +18,7 @@ extern crate self as gesta;
 pub use cqrs::{
     Answer, Command, Commands, CommandsBuilder, Decide, DecideTogether, Decision, Dispatch,
     Failure, Fate, Guard, Keys, NameClaimedTwice, Outcome, Progress, Projecting, Projection,
-    ProjectionError, Projector, Query, SendError, Sent, Settings, Together, View,
+    ProjectionError, Projector, Query, SendError, Sent, Settings, Together, Trace, View,
 };
 pub use es_core::*;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cqrs::{Commands, Dispatch, Guard, SendError};
+use cqrs::{Commands, Dispatch, Guard, SendError, Trace};
 use es_core::{Metadata, memory::MemoryStore};
 use parking_lot::Mutex;
 use tower::{
@@ -11,9 +11,20 @@ use tower::{
 };
 
 use crate::{
-    bank::{Answer, Deposit, balance, deposit, is_rejected, withdraw},
-    faulty::{Faulty, enter},
+    bank::{Answer, Deposit, balance, deposit, history, is_rejected, withdraw},
+    decisions::TakeSeat,
+    faulty::{Faulty, begun, enter},
+    spans::Spans,
+    together::Transfer,
 };
+
+fn take_seat() -> TakeSeat {
+    TakeSeat { course: "rust".into(), student: "ada".into(), seats: 2 }
+}
+
+fn transfer(amount: i64) -> Transfer {
+    Transfer { from: "ada".into(), to: "bob".into(), amount }
+}
 
 fn refusal(answer: Answer) -> String {
     match answer {
@@ -43,7 +54,7 @@ async fn a_guard_sees_the_command_its_name_and_its_stream() {
     let note = Arc::clone(&seen);
     let look = Guard::new(move |dispatch: &Dispatch| {
         let amount = dispatch.command::<Deposit>().map(|deposit| deposit.amount);
-        note.lock().push((dispatch.command_name(), dispatch.stream().to_string(), amount));
+        note.lock().push((dispatch.command_name(), dispatch.streams()[0].to_string(), amount));
         Ok(())
     });
     let commands = Commands::builder(MemoryStore::new()).layer(look).build();
@@ -51,6 +62,102 @@ async fn a_guard_sees_the_command_its_name_and_its_stream() {
     let _ = commands.send(withdraw("ada", 5)).await;
     let stream = String::from("account-ada");
     assert_eq!(*seen.lock(), [("deposit", stream.clone(), Some(5)), ("withdraw", stream, None)]);
+}
+
+/// Whichever way a command is sent, nobody gets round the layers.
+#[tokio::test]
+async fn a_guard_stands_before_decisions_of_every_kind() {
+    let store = Faulty::new(MemoryStore::new());
+    let closed = Guard::new(|_| Err("closed".into()));
+    let commands = Commands::builder(store.clone()).layer(closed).build();
+    assert_eq!(refusal(commands.send(deposit("ada", 1)).await), "closed");
+    let decided = commands.decide(take_seat()).await;
+    assert!(matches!(decided, Err(SendError::Refused(why)) if why.to_string() == "closed"));
+    let together = commands.send_together(transfer(0)).await;
+    assert!(matches!(together, Err(SendError::Refused(why)) if why.to_string() == "closed"));
+    assert_eq!((store.reads(), store.appends()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_guard_sees_what_a_decision_is_about() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&seen);
+    let look = Guard::new(move |dispatch: &Dispatch| {
+        let streams: Vec<_> = dispatch.streams().iter().map(ToString::to_string).collect();
+        let known = dispatch.command::<TakeSeat>().is_some();
+        note.lock().push((dispatch.command_name(), streams, known));
+        Ok(())
+    });
+    let commands = Commands::builder(MemoryStore::new()).layer(look).build();
+    commands.decide(take_seat()).await.unwrap();
+    commands.send_together(transfer(0)).await.unwrap();
+    let both = vec!["account-ada".to_owned(), "account-bob".to_owned()];
+    assert_eq!(*seen.lock(), [("TakeSeat", vec![], true), ("Transfer", both, false)]);
+}
+
+#[tokio::test]
+async fn what_a_layer_adds_to_the_metadata_stands_with_the_events() {
+    let stamp = tower::util::MapRequestLayer::new(|dispatch: Dispatch| {
+        let metadata = dispatch.metadata().clone().traceparent("00-1-2-01");
+        dispatch.with_metadata(metadata)
+    });
+    let store = MemoryStore::new();
+    let commands = Commands::builder(store.clone()).layer(stamp).build();
+    let commands = commands.with(Metadata::new().user_id("ada"));
+    commands.send(deposit("ada", 5)).await.unwrap();
+    commands.send_together(transfer(1)).await.unwrap();
+    for event in history(&store, "ada").await.iter().chain(&history(&store, "bob").await) {
+        let fields = event.metadata.fields();
+        assert_eq!(fields.traceparent.as_deref(), Some("00-1-2-01"));
+        assert_eq!(fields.user_id.as_deref(), Some("ada"));
+    }
+}
+
+/// A caller that stops waiting stops no decision, and `drain` waits for it.
+#[tokio::test]
+async fn decisions_go_on_without_their_caller() {
+    let store = Faulty::new(MemoryStore::new());
+    let commands = Commands::new(store.clone());
+    commands.send(deposit("ada", 5)).await.unwrap();
+    let shut = store.shut().await;
+    drop(begun(commands.send_together(transfer(5))).await);
+    drop(begun(commands.decide(take_seat())).await);
+    drop(shut);
+    commands.drain().await;
+    assert_eq!(balance(&store.inner, "bob").await, 5);
+    assert!(commands.decide(TakeSeat { seats: 1, ..take_seat() }).await.is_err(), "it is taken");
+}
+
+#[tokio::test]
+async fn a_decision_is_made_as_often_as_the_bus_is_told() {
+    let store = Faulty::new(MemoryStore::new());
+    store.conflict_always();
+    let commands = Commands::builder(store.clone()).attempts(3).build();
+    let together = commands.send_together(transfer(0)).await;
+    assert!(matches!(together, Err(SendError::Contended { attempts: 3 })), "{together:?}");
+    let decided = commands.decide(take_seat()).await;
+    assert!(matches!(decided, Err(SendError::Contended { attempts: 3 })), "{decided:?}");
+}
+
+#[tokio::test]
+async fn a_trace_tells_each_command_and_what_became_of_it() {
+    let spans = Spans::default();
+    let _recording = tracing::subscriber::set_default(spans.clone());
+    let commands = Commands::builder(MemoryStore::new()).layer(Trace).build();
+    let commands = commands.with(Metadata::new().user_id("ada").correlation_id("c-1"));
+    commands.send(deposit("ada", 5)).await.unwrap();
+    assert!(is_rejected(&commands.send(withdraw("ada", 9)).await));
+    commands.decide(take_seat()).await.unwrap();
+    let known = "tenant=default streams=[\"account-ada\"] user=ada correlation=c-1";
+    assert_eq!(
+        spans.told(),
+        [
+            format!("command name=deposit {known}: carried out"),
+            format!("command name=withdraw {known}: not carried out kind=rejected"),
+            "command name=TakeSeat tenant=default streams=[] user=ada correlation=c-1: carried out"
+                .to_owned(),
+        ]
+    );
 }
 
 #[tokio::test]
