@@ -26,6 +26,7 @@ mod dispatch;
 mod guard;
 mod handler;
 mod lanes;
+mod projecting;
 mod projection;
 mod projector;
 mod query;
@@ -47,8 +48,9 @@ pub use es_core::{Claim, NameError, StreamId};
 #[cfg(feature = "derive")]
 pub use es_derive::{Command, Query};
 pub use guard::{Guard, Guarded};
+pub use projecting::Projecting;
 pub use projection::{Projection, ProjectionError};
-pub use projector::{Progress, Projecting, Projector};
+pub use projector::{Progress, Projector};
 pub use query::{Answer, Query};
 pub use send::{Failure, SendError, Sent};
 pub use settings::Settings;

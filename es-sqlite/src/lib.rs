@@ -19,7 +19,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `store` | the event store: the door to the others |
-//! | `writer`, `log`, `append`, `conditions`, `pending` | the one writer, group commit, what a batch does |
+//! | `writer`, `spin`, `log`, `append`, `conditions`, `pending` | the one writer, group commit, what a batch does |
 //! | `readers`, `reading`, `query`, `window`, `page`, `row` | threads that read, pages, rows |
 //! | `watcher` | what other processes wrote |
 //! | `checkpoints`, `snapshots`, `timers`, `views` | the other ports |
@@ -41,6 +41,7 @@ mod readers;
 mod reading;
 mod row;
 mod snapshots;
+mod spin;
 mod store;
 mod timers;
 mod views;

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use es_core::{Checkpoint, Name, Row, RowId, Rows, StoreError, Tenant, Views};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
 
 use crate::{
     SqliteStore,
@@ -125,10 +125,16 @@ fn of(
     limit: usize,
 ) -> Result<Vec<Row>, StoreError> {
     const ALL: &str = "SELECT key, value FROM view_rows \
-         WHERE view = ?1 AND tenant = ?2 AND (?3 IS NULL OR key > ?3) ORDER BY key LIMIT ?4";
+         WHERE view = ?1 AND tenant = ?2 ORDER BY key LIMIT ?3";
+    const AFTER: &str = "SELECT key, value FROM view_rows \
+         WHERE view = ?1 AND tenant = ?2 AND key > ?4 ORDER BY key LIMIT ?3";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let key = params![view.as_str(), tenant.as_str(), after, limit];
-    let mut select = connection.prepare_cached(ALL).map_err(store_error)?;
+    let text = |text: &str| Value::from(text.to_owned());
+    let mut key = vec![text(view.as_str()), text(tenant.as_str()), Value::from(limit)];
+    let sql = if after.is_some() { AFTER } else { ALL };
+    key.extend(after.map(Value::from));
+    let mut select = connection.prepare_cached(sql).map_err(store_error)?;
+    let key = params_from_iter(key);
     let found = select
         .query_map(key, |row| {
             let value: Vec<u8> = row.get(1)?;

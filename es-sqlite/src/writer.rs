@@ -3,17 +3,15 @@
 //! gets its own answer.
 
 use std::{
-    future::poll_fn,
     mem,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use es_core::{
@@ -27,6 +25,7 @@ use crate::{
     connection::open_writer,
     error::{again, closed, commit_error, store_error},
     log::Log,
+    spin::{next_group, spin_then_wait},
 };
 
 /// Most jobs in one commit.
@@ -175,43 +174,47 @@ impl<'c> Session<'c> {
         idle: &AtomicBool,
         opened: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
     ) -> ControlFlow<()> {
-        let log = Log::new(connection);
-        let outcome = log.as_ref().map(|_| ()).map_err(again);
+        let session = Self::new(connection, options);
         if let Some(opened) = opened.take() {
-            let _ = opened.send(outcome);
+            let _ = opened.send(session.as_ref().map(|_| ()).map_err(again));
         }
-        let log = match log {
-            Ok(log) => log,
+        match session {
+            Ok(session) => session.work(queue, head, idle, options.spin),
             Err(error) => {
                 // Closed, or the next job learns why it cannot be done.
                 let Some(answer) = queue.blocking_recv().and_then(Answer::not_run) else {
                     return ControlFlow::Break(());
                 };
                 answer.send(&Err(error));
-                return ControlFlow::Continue(());
+                ControlFlow::Continue(())
             }
-        };
-        let mut session = Self {
-            connection,
-            log,
-            world: options.world.clone(),
-            data_version: 0,
-            answers: Vec::new(),
-        };
-        advance(head, session.log.head());
+        }
+    }
+
+    fn new(connection: &'c Connection, options: &SqliteOptions) -> Result<Self, StoreError> {
+        let (log, world) = (Log::new(connection)?, options.world.clone());
+        Ok(Self { connection, log, world, data_version: 0, answers: Vec::new() })
+    }
+
+    fn work(
+        mut self,
+        queue: &mut mpsc::Receiver<Job>,
+        head: &watch::Sender<Position>,
+        idle: &AtomicBool,
+        spin: Duration,
+    ) -> ControlFlow<()> {
+        advance(head, self.log.head());
         let mut group = Vec::new();
-        while next_group(queue, &mut group, idle, options.spin) > 0 {
-            let closing = group.iter().any(|job| matches!(job, Job::Close));
-            if closing {
+        while next_group(queue, &mut group, GROUP, idle, spin) > 0 {
+            if group.iter().any(|job| matches!(job, Job::Close)) {
                 queue.close();
             }
-            let committed = session.commit_group(&mut group);
+            let committed = self.commit_group(&mut group);
             if committed.is_ok() {
-                advance(head, session.log.head());
+                advance(head, self.log.head());
             }
-            let broken = committed.as_ref().is_err_and(|e| e.kind() == StoreErrorKind::Unknown);
-            session.answer(&committed);
-            if broken {
+            self.answer(&committed);
+            if committed.is_err_and(|error| error.kind() == StoreErrorKind::Unknown) {
                 return ControlFlow::Continue(());
             }
         }
@@ -307,59 +310,6 @@ impl<'c> Session<'c> {
     fn answer(&mut self, committed: &Result<(), StoreError>) {
         self.answers.drain(..).for_each(|answer| answer.send(committed));
     }
-}
-
-/// Takes what waits. With nothing there it looks again for a moment before it
-/// sleeps: waking a thread costs as much as a third of a commit.
-fn next_group(
-    queue: &mut mpsc::Receiver<Job>,
-    group: &mut Vec<Job>,
-    idle: &AtomicBool,
-    spin: Duration,
-) -> usize {
-    idle.store(true, Ordering::Release);
-    let since = now();
-    while group.is_empty() && since.elapsed() < spin {
-        match queue.try_recv() {
-            Ok(job) => group.push(job),
-            Err(_) => std::hint::spin_loop(),
-        }
-    }
-    if group.is_empty() {
-        return queue.blocking_recv_many(group, GROUP);
-    }
-    while group.len() < GROUP
-        && let Ok(job) = queue.try_recv()
-    {
-        group.push(job);
-    }
-    group.len()
-}
-
-/// Waits for the answer. The one caller that found the writer idle asks again
-/// and again for a moment, letting other tasks run in between; sleeping and
-/// being woken would cost it as much as a third of a commit.
-async fn spin_then_wait<T>(
-    mut answer: oneshot::Receiver<T>,
-    spin: Duration,
-) -> Result<T, oneshot::error::RecvError> {
-    if spin.is_zero() {
-        return answer.await;
-    }
-    let since = now();
-    poll_fn(|context| {
-        let polled = Pin::new(&mut answer).poll(context);
-        if polled.is_pending() && since.elapsed() < spin {
-            context.waker().wake_by_ref();
-        }
-        polled
-    })
-    .await
-}
-
-#[expect(clippy::disallowed_methods, reason = "how long to spin is no time that a test drives")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// Moves the head forwards, and wakes the followers if it moved.
