@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     SqliteStore,
+    append::signed,
     error::{damaged, store_error},
 };
 
@@ -53,8 +54,7 @@ pub(crate) fn compare_and_set(
             format!("{name} was moved to epoch {epoch}, position {position} by another owner");
         return Err(StoreError::new(StoreErrorKind::Fenced, message));
     }
-    let number = |number| i64::try_from(number).map_err(damaged);
-    let row = params![name.as_str(), number(next.epoch)?, number(next.position.get())?];
+    let row = params![name.as_str(), signed(next.epoch)?, signed(next.position.get())?];
     let mut put = connection.prepare_cached(PUT).map_err(store_error)?;
     put.execute(row).map(|_| ()).map_err(store_error)
 }

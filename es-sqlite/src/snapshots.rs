@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     SqliteStore,
+    append::signed,
     error::{damaged, store_error},
 };
 
@@ -53,7 +54,7 @@ fn put(connection: &Connection, stream: &StreamId, snapshot: &Snapshot) -> Resul
     let row = params![
         stream.tenant().as_str(),
         stream.name(),
-        i64::try_from(snapshot.version.get()).map_err(damaged)?,
+        signed(snapshot.version.get())?,
         snapshot.fingerprint.cast_signed(),
         snapshot.content_type.as_str(),
         &snapshot.state[..],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use es_core::{Checkpoints, EventStore, Snapshots, Timers};
-use es_sqlite::{SqliteOptions, SqliteStore, Synchronous};
+use es_sqlite::{SqliteOptions, SqliteStore};
 use es_testkit::contract::{Harness, Opened, Place, ReadModels};
 use tempfile::TempDir;
 
@@ -18,11 +18,8 @@ impl Files {
         Self { folder: tempfile::tempdir().expect("a folder for a test") }
     }
 
-    /// Without pressing each commit to the disk: what the disk does is tried
-    /// elsewhere.
     async fn store(&self, place: &Place) -> SqliteStore {
         SqliteOptions::new(self.folder.path().join(place.name()))
-            .synchronous(Synchronous::Normal)
             .world(place.world().clone())
             .open()
             .await

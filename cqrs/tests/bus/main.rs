@@ -7,6 +7,7 @@ mod cache;
 mod catalogue;
 mod claims;
 mod decisions;
+mod evolving;
 mod faulty;
 mod lanes;
 mod layers;

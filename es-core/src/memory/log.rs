@@ -14,8 +14,33 @@ use crate::{
 pub(super) struct Log {
     events: Vec<RecordedEvent>,
     streams: HashMap<StreamId, Vec<usize>, RandomState>,
-    appends: HashMap<(Tenant, AppendId), Appended, RandomState>,
+    appends: HashMap<(Tenant, AppendId), First, RandomState>,
     claims: HashMap<(Tenant, Name, Name), StreamId>,
+}
+
+/// What an append came to: most have one write.
+#[derive(Debug)]
+enum First {
+    One(Written),
+    Several(Vec<Written>),
+}
+
+impl First {
+    fn add(&mut self, written: Written) {
+        match self {
+            Self::One(first) => *self = Self::Several(vec![*first, written]),
+            Self::Several(writes) => writes.push(written),
+        }
+    }
+
+    fn repeated(&self) -> Appended {
+        let writes = match self {
+            Self::One(written) => vec![*written],
+            Self::Several(writes) => writes.clone(),
+        };
+        let position = writes.iter().map(|write| write.position).max().unwrap_or_default();
+        Appended { writes, position, repeated: true }
+    }
 }
 
 impl Log {
@@ -54,7 +79,7 @@ impl Log {
         }
         let mut ids: Vec<_> = ids().collect();
         ids.dedup();
-        let known = |id| Some((id, Appended { repeated: true, ..first(id)?.clone() }));
+        let known = |id| Some((id, first(id)?.repeated()));
         let mut known: Vec<_> = ids.iter().filter_map(|id| known(*id)).collect();
         let whole = known.len() == ids.len() && batch.is_wholly_identified();
         match known.len() {
@@ -136,16 +161,16 @@ impl Log {
     }
 
     fn write(&mut self, writes: Vec<Write>, now: DateTime<Utc>) -> Appended {
-        let mut appended = Appended::default();
+        let mut appended =
+            Appended { writes: Vec::with_capacity(writes.len()), ..Appended::default() };
         for write in writes {
             let key = write.append_id.map(|id| (write.stream.tenant().clone(), id));
             let written = self.write_stream(write, now);
             appended.position = appended.position.max(written.position);
             appended.writes.push(written);
             if let Some(key) = key {
-                let first = self.appends.entry(key).or_default();
-                first.position = first.position.max(written.position);
-                first.writes.push(written);
+                let first = self.appends.entry(key).and_modify(|first| first.add(written));
+                first.or_insert(First::One(written));
             }
         }
         appended

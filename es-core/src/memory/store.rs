@@ -51,7 +51,8 @@ impl EventStore for MemoryStore {
         self.head.send_if_modified(|head| {
             let moved = appended.position > *head;
             *head = appended.position.max(*head);
-            moved
+            // Whoever subscribes later looks before it waits.
+            moved && self.head.receiver_count() > 0
         });
         Ok(appended)
     }
