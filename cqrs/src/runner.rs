@@ -139,12 +139,9 @@ impl<A: Aggregate> Runner<A> {
     }
 
     fn encode(&self, events: &[A::Event], waiting: &Waiting<A>) -> Result<Vec<NewEvent>, Failure> {
-        let encode = |(event, id)| {
-            let mut event = NewEvent::encode(event, id, self.bus.codec)?;
-            event.metadata = waiting.metadata.clone();
-            Ok(event)
-        };
-        events.iter().zip(self.bus.world.event_ids()).map(encode).collect()
+        let mut events = NewEvent::encode_all(events, &self.bus.world, self.bus.codec)?;
+        events.iter_mut().for_each(|event| event.metadata = waiting.metadata.clone());
+        Ok(events)
     }
 
     /// All were rejected, or nothing followed from them. A base that is only

@@ -169,9 +169,7 @@ fn write<A: Aggregate>(
     events: &[A::Event],
 ) -> Result<Write, Failure> {
     let bus = &commands.bus;
-    let encode = |(event, id)| NewEvent::encode(event, id, bus.codec);
-    let events: Vec<_> =
-        events.iter().zip(bus.world.event_ids()).map(encode).collect::<Result<_, _>>()?;
+    let events = NewEvent::encode_all(events, &bus.world, bus.codec)?;
     let write = Write::new(stream.clone()).expect(Expected::Exact(loaded.version));
     Ok(write.events(events))
 }

@@ -130,8 +130,17 @@ impl Write {
     /// Adds events.
     #[must_use]
     pub fn events(mut self, events: impl IntoIterator<Item = NewEvent>) -> Self {
-        self.events.extend(events);
+        self.add(events);
         self
+    }
+
+    fn add(&mut self, events: impl IntoIterator<Item = NewEvent>) {
+        if self.events.is_empty() {
+            // A vector is taken as it is.
+            self.events = events.into_iter().collect();
+        } else {
+            self.events.extend(events);
+        }
     }
 }
 
@@ -165,7 +174,7 @@ impl Batch {
     #[must_use]
     pub fn events(mut self, events: impl IntoIterator<Item = NewEvent>) -> Self {
         if let Some(write) = self.writes.last_mut() {
-            write.events.extend(events);
+            write.add(events);
         }
         self
     }

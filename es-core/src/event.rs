@@ -2,7 +2,9 @@ use std::ops::Deref;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Codec, EncodeError, EventId, Metadata, Name, NameError, NewEvent, RecordedEvent, Tag};
+use crate::{
+    Codec, EncodeError, EventId, Metadata, Name, NameError, NewEvent, RecordedEvent, Tag, World,
+};
 
 /// Something that happened: an enum with a variant for each type of event, or
 /// a struct for a single one.
@@ -118,6 +120,23 @@ impl NewEvent {
             metadata: Metadata::new(),
             payload: codec.encode(event)?,
         })
+    }
+
+    /// The events to append for `events`, with ids from `world`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if serde cannot write one of them.
+    pub fn encode_all<E: Event>(
+        events: &[E],
+        world: &World,
+        codec: Codec,
+    ) -> Result<Vec<Self>, EncodeError> {
+        let mut encoded = Vec::with_capacity(events.len());
+        for (event, id) in events.iter().zip(world.event_ids()) {
+            encoded.push(Self::encode(event, id, codec)?);
+        }
+        Ok(encoded)
     }
 }
 

@@ -247,9 +247,7 @@ fn new_batch<A: Aggregate>(
     events: &[A::Event],
 ) -> Result<Batch, CommitError> {
     let world = World::real();
-    let encode = |(event, id)| NewEvent::encode(event, id, Codec::Json);
-    let events: Vec<_> =
-        events.iter().zip(world.event_ids()).map(encode).collect::<Result<_, _>>()?;
+    let events = NewEvent::encode_all(events, &world, Codec::Json)?;
     let batch = Batch::to(stream_of::<A>(id)?).expect(Expected::Exact(version)).events(events);
     Ok(batch.append_id(world.append_id()))
 }
