@@ -101,6 +101,7 @@ pub struct RecordedEvent {
 impl RecordedEvent {
     /// The envelope around `event` once it has a place in the log; for writers
     /// of stores.
+    #[inline]
     pub fn new(
         event: NewEvent,
         stream: StreamId,
