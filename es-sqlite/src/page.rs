@@ -1,6 +1,6 @@
 //! Reads one page.
 
-use es_core::{Direction, Page, Read, Scope, StoreError, limits};
+use es_core::{Direction, Page, Position, Read, Scope, StoreError, limits};
 use rusqlite::{Connection, Row, ToSql};
 
 use crate::{
@@ -20,6 +20,23 @@ const LOOKED_AT: usize = 8_192;
 /// Rows looked at in vain after which the coarse index is asked again.
 const IN_VAIN: usize = 1_024;
 
+/// A page whose events are still rows.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) rows: Rows,
+    pub(crate) through: Position,
+}
+
+impl Draft {
+    pub(crate) fn empty(through: Position) -> Self {
+        Self { rows: Rows::default(), through }
+    }
+
+    pub(crate) fn into_page(self) -> Page {
+        Page { events: self.rows.into_events(), through: self.through }
+    }
+}
+
 impl Query {
     /// Reads up to `wanted` events of the window; the window that is left.
     pub(crate) fn page(
@@ -28,12 +45,12 @@ impl Query {
         names: &mut NamesByNumber,
         window: Window,
         wanted: usize,
-    ) -> Result<(Page, Window), StoreError> {
+    ) -> Result<(Draft, Window), StoreError> {
         let wanted = wanted.min(limits::PAGE_EVENTS);
         match &self.source {
-            Source::Nothing => Ok(window.last_page(Vec::new())),
+            Source::Nothing => Ok(window.last_page(Rows::default())),
             Source::Log if self.is_filtered() => match self.next_block(connection, window)? {
-                None => Ok(window.last_page(Vec::new())),
+                None => Ok(window.last_page(Rows::default())),
                 Some(block) => {
                     let narrowed = window.narrowed(self.read.direction, block);
                     self.select(connection, names, narrowed, wanted)
@@ -87,7 +104,7 @@ impl Query {
         names: &mut NamesByNumber,
         window: Window,
         wanted: usize,
-    ) -> Result<(Page, Window), StoreError> {
+    ) -> Result<(Draft, Window), StoreError> {
         let mut select = connection.prepare_cached(&self.sql).map_err(store_error)?;
         let key = self.key(window);
         let key: Vec<&dyn ToSql> = key.iter().map(|value| value as &dyn ToSql).collect();
@@ -99,7 +116,7 @@ impl Query {
             if let Some(last) = last
                 && (full || looked_at == LOOKED_AT || in_vain == IN_VAIN)
             {
-                return Ok(window.page(self.read.direction, rows.into_events(), last));
+                return Ok(window.page(self.read.direction, rows, last));
             }
             let numbers = self.numbers(row)?;
             (looked_at, in_vain, last) = (looked_at + 1, in_vain + 1, Some(numbers));
@@ -110,7 +127,7 @@ impl Query {
                 }
             }
         }
-        Ok(window.last_page(rows.into_events()))
+        Ok(window.last_page(rows))
     }
 
     /// The numbers of a row, which the index has promised to be of the stream.

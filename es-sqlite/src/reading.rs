@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::{
     append::head,
     error::closed,
-    page::window_of_append,
+    page::{Draft, window_of_append},
     query::Query,
     readers::{Reader, Readers},
     window::Window,
@@ -45,7 +45,7 @@ enum State {
     Over,
 }
 
-type Handed = Result<(Page, Left), StoreError>;
+type Handed = Result<(Draft, Left), StoreError>;
 
 /// Whether anything comes after a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Reading {
         if !matches!(handed, Ok((_, Left::Something))) {
             self.state = State::Over;
         }
-        Some(handed.map(|(page, _)| page))
+        Some(handed.map(|(draft, _)| draft.into_page()))
     }
 
     async fn ask(&self, pages: usize) -> Result<(), StoreError> {
@@ -161,30 +161,29 @@ impl Desk {
 
 impl Course {
     fn page(&mut self, reader: &mut Reader) -> Handed {
-        let (page, window) = self.read(reader)?;
-        self.left = self.left.saturating_sub(page.events.len() as u64);
+        let (draft, window) = self.read(reader)?;
+        self.left = self.left.saturating_sub(draft.rows.len() as u64);
         let is_over = self.left == 0 || window.is_read();
-        Ok((page, if is_over { Left::Nothing } else { Left::Something }))
+        Ok((draft, if is_over { Left::Nothing } else { Left::Something }))
     }
 
-    fn read(&mut self, reader: &mut Reader) -> Result<(Page, Window), StoreError> {
+    fn read(&mut self, reader: &mut Reader) -> Result<(Draft, Window), StoreError> {
         let Reader { connection, names } = reader;
         if let Stage::Asked(read) = &self.stage {
             let whole = Window::new(read, head(connection)?);
             let window = window_of_append(connection, read, whole)?;
             if self.left == 0 {
-                return Ok((Page { events: Vec::new(), through: read.after }, whole.emptied()));
+                return Ok((Draft::empty(read.after), whole.emptied()));
             }
             if window.is_read() {
-                let through = read.after.max(whole.up_to);
-                return Ok((Page { events: Vec::new(), through }, window));
+                return Ok((Draft::empty(read.after.max(whole.up_to)), window));
             }
             self.stage = Stage::Under(Query::resolve(connection, read.clone())?, window);
         }
         let Stage::Under(query, window) = &mut self.stage else { return Err(closed()) };
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let (page, left) = query.page(connection, names, *window, wanted)?;
+        let (draft, left) = query.page(connection, names, *window, wanted)?;
         *window = left;
-        Ok((page, left))
+        Ok((draft, left))
     }
 }

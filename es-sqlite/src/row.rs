@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use es_core::{
-    AppendId, EventId, Metadata, Name, NewEvent, Position, RecordedEvent, StoreError, StreamId,
-    Tag, Version,
+    AppendId, EventId, Metadata, NewEvent, Position, RecordedEvent, StoreError, StreamId, Tag,
+    Version,
 };
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
@@ -58,26 +58,41 @@ impl Ids {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
-
-    fn read(row: &Row<'_>, column: usize) -> Result<(EventId, Option<AppendId>), StoreError> {
-        let bytes = blob(row, column)?;
-        let id = |bytes| Uuid::from_slice(bytes).map_err(|e| unreadable(row, e));
-        let (event, append) = bytes.split_at(bytes.len().min(16));
-        let append = (!append.is_empty()).then(|| id(append)).transpose()?;
-        Ok((EventId::new(id(event)?), append.map(AppendId::new)))
-    }
 }
 
-/// Collects rows. The payloads of a page share one buffer: one allocation for
-/// all of them.
+/// The event's id, and the append's if there is one.
+fn ids(row: &Row<'_>, column: usize) -> Result<(EventId, Option<AppendId>), StoreError> {
+    let bytes = blob(row, column)?;
+    let id = |bytes| Uuid::from_slice(bytes).map_err(|e| unreadable(row, e));
+    let (event, append) = bytes.split_at(bytes.len().min(16));
+    let append = (!append.is_empty()).then(|| id(append)).transpose()?;
+    Ok((EventId::new(id(event)?), append.map(AppendId::new)))
+}
+
+/// Rows of one page. They become events on the side of whoever reads the page,
+/// while the next one is being read. Their payloads share one buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    events: Vec<RecordedEvent>,
+    rows: Vec<Raw>,
     payloads: BytesMut,
-    ends: Vec<usize>,
-    stream: Option<(i64, StreamId)>,
+    streams: Vec<(i64, StreamId)>,
     kinds: Vec<(i64, Kind)>,
     time: Option<(i64, DateTime<Utc>)>,
+}
+
+/// A row with the places of its names in the page's lists, and of the end of its
+/// payload.
+#[derive(Debug)]
+struct Raw {
+    position: Position,
+    version: Version,
+    stream: usize,
+    kind: usize,
+    recorded_at: DateTime<Utc>,
+    ids: (EventId, Option<AppendId>),
+    tags: Vec<Tag>,
+    metadata: Metadata,
+    end: usize,
 }
 
 impl Rows {
@@ -85,15 +100,14 @@ impl Rows {
     pub(crate) fn for_page(events: usize) -> Self {
         const ORDINARY: usize = 256;
         Self {
-            events: Vec::with_capacity(events),
+            rows: Vec::with_capacity(events),
             payloads: BytesMut::with_capacity(events * ORDINARY),
-            ends: Vec::with_capacity(events),
             ..Self::default()
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.events.len()
+        self.rows.len()
     }
 
     pub(crate) fn payload_bytes(&self) -> usize {
@@ -109,33 +123,35 @@ impl Rows {
     ) -> Result<(), StoreError> {
         let Numbers { position, version, .. } = numbers;
         let stream = self.stream(connection, names, numbers.stream)?;
-        let Kind { event_type, schema_version, content_type } =
-            self.kind(connection, names, numbers.kind)?;
-        let (id, append_id) = Ids::read(row, 5)?;
-        let (tags, metadata, payload) = (tags(row, 6)?, metadata(row, 7)?, Bytes::new());
-        self.payloads.extend_from_slice(blob(row, 8)?);
-        self.ends.push(self.payloads.len());
-        let event =
-            NewEvent { id, event_type, schema_version, content_type, tags, metadata, payload };
-        let recorded_at = self.time(row, 4)?;
-        self.events.push(RecordedEvent::new(
-            event,
-            stream,
-            version,
+        let kind = self.kind(connection, names, numbers.kind)?;
+        let (recorded_at, ids) = (self.time(row, 4)?, ids(row, 5)?);
+        let (tags, metadata, payload) = (tags(row, 6)?, metadata(row, 7)?, blob(row, 8)?);
+        let end = self.payloads.len() + payload.len();
+        self.payloads.extend_from_slice(payload);
+        self.rows.push(Raw {
             position,
-            append_id,
+            version,
+            stream,
+            kind,
             recorded_at,
-        ));
+            ids,
+            tags,
+            metadata,
+            end,
+        });
         Ok(())
     }
 
-    /// Takes the last one off again unless it is wanted.
+    /// Takes the last one off again unless it is wanted; its payload is not asked.
     pub(crate) fn keep_last_if(&mut self, wanted: impl Fn(&RecordedEvent) -> bool) -> bool {
-        let is_wanted = self.events.last().is_some_and(wanted);
-        if !is_wanted {
-            self.events.pop();
-            self.ends.pop();
-            self.payloads.truncate(self.ends.last().copied().unwrap_or_default());
+        let Some(raw) = self.rows.pop() else { return false };
+        let (tags, metadata) = (raw.tags.clone(), raw.metadata.clone());
+        let event = event(Raw { tags, metadata, ..raw }, &self.streams, &self.kinds, Bytes::new());
+        let is_wanted = wanted(&event);
+        if is_wanted {
+            self.rows.push(raw);
+        } else {
+            self.payloads.truncate(self.rows.last().map_or(0, |last| last.end));
         }
         is_wanted
     }
@@ -154,56 +170,58 @@ impl Rows {
         Ok(time)
     }
 
-    /// Neighbours often stand in one stream. A page that begins with a stream has
-    /// a name of its own for it: a name that pages share would have its counter
-    /// fought over by this thread and those that drop the pages before.
+    /// Neighbours often stand in one stream.
     fn stream(
         &mut self,
         connection: &Connection,
         names: &mut NamesByNumber,
         number: i64,
-    ) -> Result<StreamId, StoreError> {
-        if let Some((last, stream)) = &self.stream
-            && *last == number
-        {
-            return Ok(stream.clone());
+    ) -> Result<usize, StoreError> {
+        if self.streams.last().is_none_or(|(last, _)| *last != number) {
+            self.streams.push((number, names.stream(connection, number)?.stream));
         }
-        let mut stream = names.stream(connection, number)?.stream;
-        if self.events.is_empty() {
-            let own = StreamId::parse(stream.name()).map_err(damaged)?;
-            stream = own.of(stream.tenant().clone());
-        }
-        self.stream = Some((number, stream.clone()));
-        Ok(stream)
+        Ok(self.streams.len() - 1)
     }
 
-    /// A page has few kinds, each with a name of its own.
+    /// A page has few kinds.
     fn kind(
         &mut self,
         connection: &Connection,
         names: &mut NamesByNumber,
         number: i64,
-    ) -> Result<Kind, StoreError> {
-        if let Some((_, kind)) = self.kinds.iter().find(|(known, _)| *known == number) {
-            return Ok(kind.clone());
+    ) -> Result<usize, StoreError> {
+        if let Some(at) = self.kinds.iter().position(|(known, _)| *known == number) {
+            return Ok(at);
         }
-        let mut kind = names.kind(connection, number)?;
-        kind.event_type = Name::new(kind.event_type.as_str()).map_err(damaged)?;
-        self.kinds.push((number, kind.clone()));
-        Ok(kind)
+        self.kinds.push((number, names.kind(connection, number)?));
+        Ok(self.kinds.len() - 1)
     }
 
     /// The events, each with its part of the buffer.
     pub(crate) fn into_events(self) -> Vec<RecordedEvent> {
-        let Self { mut events, payloads, ends, .. } = self;
-        let payloads = payloads.freeze();
-        let mut start = 0;
-        for (event, end) in events.iter_mut().zip(ends) {
-            event.payload = payloads.slice(start..end);
-            start = end;
+        let Self { rows, payloads, streams, kinds, .. } = self;
+        let (payloads, mut start) = (payloads.freeze(), 0);
+        let mut events = Vec::with_capacity(rows.len());
+        for raw in rows {
+            let payload = payloads.slice(start..raw.end);
+            start = raw.end;
+            events.push(event(raw, &streams, &kinds, payload));
         }
         events
     }
+}
+
+fn event(
+    raw: Raw,
+    streams: &[(i64, StreamId)],
+    kinds: &[(i64, Kind)],
+    payload: Bytes,
+) -> RecordedEvent {
+    let Raw { position, version, stream, kind, recorded_at, ids, tags, metadata, .. } = raw;
+    let Kind { event_type, schema_version, content_type } = kinds[kind].1.clone();
+    let (id, append_id) = ids;
+    let event = NewEvent { id, event_type, schema_version, content_type, tags, metadata, payload };
+    RecordedEvent::new(event, streams[stream].1.clone(), version, position, append_id, recorded_at)
 }
 
 pub(crate) fn integer(row: &Row<'_>, column: usize) -> Result<i64, StoreError> {

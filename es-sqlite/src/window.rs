@@ -1,8 +1,12 @@
 //! What is left of a request.
 
-use es_core::{Direction, Page, Position, Read, RecordedEvent, Scope, Version};
+use es_core::{Direction, Position, Read, Scope, Version};
 
-use crate::{append::BLOCK, row::Numbers};
+use crate::{
+    append::BLOCK,
+    page::Draft,
+    row::{Numbers, Rows},
+};
 
 /// The places that are left to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +62,12 @@ impl Window {
     }
 
     /// The page of all that was left, and nothing behind it.
-    pub(crate) fn last_page(self, events: Vec<RecordedEvent>) -> (Page, Self) {
-        (Page { events, through: self.up_to }, self.emptied())
+    pub(crate) fn last_page(self, rows: Rows) -> (Draft, Self) {
+        (Draft { rows, through: self.up_to }, self.emptied())
     }
 
     /// The page that ends at the row `last`, and the window behind it.
-    pub(crate) fn page(
-        self,
-        direction: Direction,
-        events: Vec<RecordedEvent>,
-        last: Numbers,
-    ) -> (Page, Self) {
+    pub(crate) fn page(self, direction: Direction, rows: Rows, last: Numbers) -> (Draft, Self) {
         let mut left = self;
         match direction {
             Direction::Forwards => {
@@ -84,6 +83,6 @@ impl Window {
                 left.versions = self.versions.map(|left| Versions { up_to, ..left });
             }
         }
-        (Page { events, through: left.after }, left)
+        (Draft { rows, through: left.after }, left)
     }
 }
