@@ -18,8 +18,6 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
     pub(crate) contestants: Vec<Contestant>,
-    /// What the first of Gesta's contestants should reach.
-    pub(crate) goals: Vec<Goal>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -39,6 +37,8 @@ pub(crate) struct Contestant {
     role: Role,
     name: String,
     run: Run,
+    /// What it should reach.
+    goals: Vec<Goal>,
 }
 
 type Run = Box<dyn Fn(&Turn<'_>) -> Result<Measured>>;
@@ -78,7 +78,6 @@ pub(crate) struct Turn<'b> {
 pub(crate) struct Scored {
     pub(crate) name: &'static str,
     pub(crate) unit: Unit,
-    pub(crate) goals: Vec<Goal>,
     pub(crate) scores: Vec<Score>,
 }
 
@@ -87,6 +86,7 @@ pub(crate) struct Scored {
 pub(crate) struct Score {
     pub(crate) role: Role,
     pub(crate) name: String,
+    pub(crate) goals: Vec<Goal>,
     pub(crate) figures: Vec<f64>,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
@@ -98,7 +98,7 @@ pub(crate) struct Score {
 
 impl Workload {
     pub(crate) fn new(name: &'static str, unit: Unit) -> Self {
-        Self { name, unit, contestants: Vec::new(), goals: Vec::new() }
+        Self { name, unit, contestants: Vec::new() }
     }
 
     pub(crate) fn with(
@@ -107,7 +107,8 @@ impl Workload {
         name: impl Into<String>,
         run: impl Fn(&Turn<'_>) -> Result<Measured> + 'static,
     ) -> Self {
-        self.contestants.push(Contestant { role, name: name.into(), run: Box::new(run) });
+        let (name, run) = (name.into(), Box::new(run));
+        self.contestants.push(Contestant { role, name, run, goals: Vec::new() });
         self
     }
 
@@ -117,8 +118,11 @@ impl Workload {
         self
     }
 
+    /// What the last one added should reach.
     pub(crate) fn goal(mut self, against: Against, bound: f64) -> Self {
-        self.goals.push(Goal { against, bound });
+        if let Some(last) = self.contestants.last_mut() {
+            last.goals.push(Goal { against, bound });
+        }
         self
     }
 }
@@ -126,7 +130,7 @@ impl Workload {
 impl Bench {
     /// Lets all contestants take turns, as often as asked for.
     pub(crate) fn run(&self, workload: Workload, repetitions: usize) -> Scored {
-        let Workload { name, unit, contestants, goals } = workload;
+        let Workload { name, unit, contestants } = workload;
         let mut scores: Vec<Score> = contestants.iter().map(Score::new).collect();
         for repetition in 1..=repetitions {
             eprintln!("{name}: {repetition} of {repetitions}");
@@ -138,7 +142,7 @@ impl Bench {
                 }
             }
         }
-        Scored { name, unit, goals, scores }
+        Scored { name, unit, scores }
     }
 
     fn turn(&self, contestant: &Contestant) -> Result<Measured> {
@@ -154,6 +158,7 @@ impl Score {
         Self {
             role: contestant.role,
             name: contestant.name.clone(),
+            goals: contestant.goals.clone(),
             figures: Vec::new(),
             p50_us: 0.0,
             p99_us: 0.0,

@@ -37,7 +37,7 @@ pub(crate) fn account(number: usize) -> String {
     format!("{number:06}")
 }
 
-#[derive(Clone, Debug, Default, Aggregate)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, Aggregate)]
 #[aggregate(error = &'static str)]
 pub(crate) struct Account {
     open: bool,

@@ -4,7 +4,7 @@ use std::{fmt, fs, path::Path, process::Command};
 
 use serde::Serialize;
 
-use crate::{limits::payload_bytes, stores::Kind};
+use crate::{limits::payload_bytes, postgres, stores::Kind};
 
 #[derive(Serialize)]
 pub(crate) struct Facts {
@@ -26,9 +26,13 @@ impl Facts {
             ("crates", versions(root)),
             (
                 "peers",
-                "cqrs-es 0.5.0, sqlite-es 0.5.0; eventcore 2.1.0, eventcore-sqlite 2.1.0".into(),
+                "cqrs-es, sqlite-es, postgres-es 0.5.0; eventcore, eventcore-sqlite, \
+                 eventcore-postgres 2.1.0; esrs 0.18.0; disintegrate 4.0.0, \
+                 disintegrate-postgres 4.0.1"
+                    .into(),
             ),
             ("synchronous", synchronous()),
+            ("PostgreSQL", postgres::facts().unwrap_or_else(|error| format!("none: {error}"))),
             ("payload", format!("{} bytes", payload_bytes())),
         ];
         Self { facts }

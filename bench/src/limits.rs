@@ -75,7 +75,7 @@ impl<'c> Inserter<'c> {
     }
 }
 
-fn payload() -> Result<Vec<u8>> {
+pub(crate) fn payload() -> Result<Vec<u8>> {
     Ok(Codec::Json.encode(&AccountEvent::deposited(7))?.to_vec())
 }
 

@@ -7,6 +7,7 @@ mod facts;
 mod limits;
 mod measure;
 mod peers;
+mod postgres;
 mod stores;
 mod table;
 mod workloads;
@@ -22,6 +23,7 @@ use contest::{Bench, Scored};
 use facts::Facts;
 use peers::Peers;
 use serde_json::json;
+use workloads::commands::Cache;
 
 /// Measures Gesta, its peers and the machine's limits in turn, and prints ratios.
 #[derive(Parser)]
@@ -44,11 +46,25 @@ struct Args {
     /// Prints one JSON object as the last line.
     #[arg(long)]
     json: bool,
+    /// As one process of several: deposits into the accounts of this schema.
+    #[arg(long, hide = true)]
+    deposits: Option<String>,
+    #[arg(long, hide = true, default_value_t = 0)]
+    first_client: usize,
+    #[arg(long, hide = true)]
+    cache: bool,
+    #[arg(long, hide = true, default_value_t = 2.0)]
+    seconds: f64,
 }
 
 /// Fails if something could not run; the table names it.
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    if let Some(schema) = args.deposits {
+        let cache = if args.cache { Cache::On } else { Cache::Off };
+        workloads::spread::deposit(schema, args.first_client, cache, args.seconds)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let target = root.join("target");
     std::fs::create_dir_all(&target)?;

@@ -3,9 +3,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::contest::Unit;
 
@@ -41,6 +44,11 @@ impl Measured {
         })
     }
 
+    /// Nothing yet.
+    pub(crate) fn none() -> Self {
+        Self { per_second: 0.0, p50_us: 0.0, p99_us: 0.0, note: String::new() }
+    }
+
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
@@ -58,6 +66,46 @@ impl Measured {
 fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
+}
+
+/// When each of many things began.
+pub(crate) struct Schedule {
+    start: Instant,
+    begun_us: Vec<AtomicU64>,
+}
+
+impl Schedule {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { start: Instant::now(), begun_us: (0..count).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.begun_us.len()
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn begin(&self, number: usize) {
+        if let Some(begun) = self.begun_us.get(number) {
+            begun.store(self.now_us(), Ordering::Relaxed);
+        }
+    }
+
+    /// The time since then.
+    pub(crate) fn since(&self, number: usize) -> Result<Duration> {
+        let begun = self.begun_us.get(number).context("it has not begun")?;
+        Ok(Duration::from_micros(self.now_us() - begun.load(Ordering::Relaxed)))
+    }
+}
+
+/// The latency that so many of a hundred stay below, as the figure.
+pub(crate) fn percentile_of(mut latencies: Vec<Duration>, percent: usize) -> Result<Measured> {
+    latencies.sort_unstable();
+    let figure = Duration::from_secs_f64(percentile(&latencies, percent) / 1e6);
+    let median = percentile(&latencies, 50) / 1e3;
+    Ok(Measured::of_one(1, figure)?.note(format!("median {median:.2} ms")))
 }
 
 /// One that sends commands.

@@ -25,14 +25,14 @@ pub(crate) fn print(workloads: &[Scored], repetitions: usize) {
     }
 }
 
-/// One line for each way in which Gesta took part; goals are for the first.
+/// One line for each way in which Gesta took part.
 fn print_ratios(workload: &Scored) {
-    let mut goals = workload.goals.as_slice();
     for gesta in workload.scores.iter().filter(|score| score.role == Role::Gesta) {
         let peer = workload.best(Role::Peer);
         let limit = workload.first(Role::Limit);
-        let wanted: Vec<_> = goals.iter().map(|goal| wanted(goal, workload.unit)).collect();
-        let met: Vec<_> = goals.iter().map(|goal| met(workload, gesta, goal)).collect();
+        let wanted = gesta.goals.iter().map(|goal| wanted(goal, workload.unit));
+        let wanted: Vec<_> = wanted.collect();
+        let met: Vec<_> = gesta.goals.iter().map(|goal| met(workload, gesta, goal)).collect();
         println!(
             "| {}: {} | {} | {} | {} | {} | {} | {} | {} |",
             workload.name,
@@ -45,7 +45,6 @@ fn print_ratios(workload: &Scored) {
             wanted.join(", "),
             met.join(", "),
         );
-        goals = &[];
     }
 }
 

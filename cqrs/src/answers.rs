@@ -61,6 +61,12 @@ pub(crate) fn answer_claimed<A: Aggregate>(
     pending
 }
 
+pub(crate) fn answer_gone<A: Aggregate>(pending: Vec<Waiting<A>>, stream: &StreamId) {
+    for waiting in pending {
+        let _ = waiting.answer.send(Err(SendError::Gone { stream: stream.clone() }));
+    }
+}
+
 pub(crate) fn fail<A: Aggregate>(mut pending: Vec<Waiting<A>>, failure: Failure) {
     let last = pending.pop();
     for waiting in pending {

@@ -16,6 +16,7 @@ use crate::{
     Dispatch, NameClaimedTwice, Outcome, Settings,
     catalogue::Catalogue,
     lanes::{Lanes, Waiting},
+    metrics::Metrics,
     runner::Runner,
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Bus {
     pub(crate) running: watch::Sender<usize>,
     /// How often decisions that have no lane are made.
     pub(crate) attempts: u32,
+    pub(crate) metrics: Metrics,
 }
 
 impl Bus {

@@ -33,7 +33,8 @@ impl Catalogue {
     /// Notes that `E` writes its names.
     pub(crate) fn claim<E: Event>(&self) -> Result<(), NameClaimedTwice> {
         let mine = (TypeId::of::<E>(), type_name::<E>());
-        for name in event_names::<E>() {
+        // What the store itself writes may be known to any of them.
+        for name in event_names::<E>().filter(|name| !name.starts_with("gesta.")) {
             match self.claims.entry(name.to_string()) {
                 Entry::Occupied(other) if other.get().0 != mine.0 => {
                     let name = name.to_string();

@@ -19,6 +19,7 @@ use crate::{
     catalogue::Catalogue,
     context::Context,
     lanes::{Answer, Entered, Lanes, Waiting},
+    metrics::Metrics,
     runner::Runner,
 };
 
@@ -110,6 +111,7 @@ impl Commands {
                 lanes: DashMap::new(),
                 running: watch::Sender::new(0),
                 attempts: ATTEMPTS,
+                metrics: Metrics::new(),
             },
         }
     }
@@ -146,7 +148,16 @@ impl Commands {
         C: Command,
         C::Aggregate: Decide<C>,
     {
-        let command = Arc::new(command);
+        let answer = self.send_unmeasured(Arc::new(command)).await;
+        self.bus.metrics.answered(&answer);
+        answer
+    }
+
+    async fn send_unmeasured<C>(&self, command: Arc<C>) -> Answer<C::Aggregate>
+    where
+        C: Command,
+        C::Aggregate: Decide<C>,
+    {
         if self.bus.layered.is_none() {
             return self.to_aggregate(command).await;
         }

@@ -50,7 +50,7 @@ pub(crate) fn decide<A: Aggregate>(
         let events = outcome.as_deref().unwrap_or_default();
         let evolved = pending.peek().is_some() && !events.is_empty();
         if evolved {
-            events.iter().for_each(|event| base.loaded.state.evolve(event));
+            events.iter().for_each(|event| base.loaded.evolve(event));
             base.ahead = true;
         }
         version = version.plus(events.len());

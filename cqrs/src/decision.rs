@@ -116,7 +116,9 @@ impl Commands {
             let made = bus.ask(async move { commands.make(&*asked).await }).await;
             made.unwrap_or_else(|| Err(Failure::Panicked.into()))
         };
-        self.through_layers(D::name(), Vec::new(), decision, run).await
+        let answer = self.through_layers(D::name(), Vec::new(), decision, run).await;
+        self.bus.metrics.answered(&answer);
+        answer
     }
 
     async fn make<D: Decision>(&self, decision: &D) -> Result<Sent, SendError<D::Error>> {
@@ -125,6 +127,7 @@ impl Commands {
         let id = self.context.command_id.unwrap_or_else(|| self.bus.world.append_id());
         let mut seen = Seen { state: D::State::default(), through: Position::START };
         for attempt in 0..self.bus.attempts {
+            self.bus.metrics.again(usize::from(attempt > 0));
             self.look(&criteria, &mut seen).await?;
             let events = match decision.decide(&seen.state) {
                 Ok(events) => events,
@@ -231,6 +234,8 @@ impl<S: Evolve> Absorb for S {
 pub(crate) fn refused<E>(error: AppendError) -> SendError<E> {
     match error {
         AppendError::Claimed { scope, key, holder } => SendError::Claimed { scope, key, holder },
+        AppendError::Gone { stream } => SendError::Gone { stream },
+        AppendError::Model { model, why } => SendError::Model { model, why },
         AppendError::Store(error) => Failure::from(error).into(),
         AppendError::Invalid(invalid) => Failure::from(invalid).into(),
         other => {

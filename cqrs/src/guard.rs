@@ -7,12 +7,11 @@ use std::{
 use futures_util::future::{BoxFuture, ready};
 use tower::{Layer, Service};
 
-use crate::{Dispatch, Outcome};
+use crate::{Asking, BoxError, Dispatch};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Check = Arc<dyn Fn(&Dispatch) -> Result<(), BoxError> + Send + Sync>;
+type Check<D> = Arc<dyn Fn(&D) -> Result<(), BoxError> + Send + Sync>;
 
-/// A layer that looks at each command and lets it pass or not: authorization,
+/// A layer that looks at each command, or each query, and lets it pass or not: authorization,
 /// validation, maintenance windows.
 ///
 /// ```
@@ -25,9 +24,8 @@ type Check = Arc<dyn Fn(&Dispatch) -> Result<(), BoxError> + Send + Sync>;
 /// });
 /// let commands = Commands::builder(MemoryStore::new()).layer(known_users).build();
 /// ```
-#[derive(Clone)]
-pub struct Guard {
-    check: Check,
+pub struct Guard<D = Dispatch> {
+    check: Check<D>,
 }
 
 impl Guard {
@@ -38,47 +36,81 @@ impl Guard {
     }
 }
 
-impl fmt::Debug for Guard {
+impl Guard<Asking> {
+    /// Lets those queries pass which `check` lets pass; its error goes to the asker
+    /// as [`AskError::Refused`](crate::AskError::Refused).
+    ///
+    /// ```
+    /// use cqrs::{Guard, Projector, Queries};
+    /// # use es_core::memory::{MemoryStore, MemoryViews};
+    /// # let projector = Projector::new(MemoryStore::new(), MemoryViews::new());
+    ///
+    /// let known_users = Guard::queries(|asking| match &asking.metadata().fields().user_id {
+    ///     Some(_) => Ok(()),
+    ///     None => Err("who are you?".into()),
+    /// });
+    /// let queries = Queries::builder(projector).layer(known_users).build();
+    /// ```
+    pub fn queries(
+        check: impl Fn(&Asking) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { check: Arc::new(check) }
+    }
+}
+
+impl<D> Clone for Guard<D> {
+    fn clone(&self) -> Self {
+        Self { check: Arc::clone(&self.check) }
+    }
+}
+
+impl<D> fmt::Debug for Guard<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").finish_non_exhaustive()
     }
 }
 
-impl<S> Layer<S> for Guard {
-    type Service = Guarded<S>;
+impl<S, D> Layer<S> for Guard<D> {
+    type Service = Guarded<S, D>;
 
-    fn layer(&self, inner: S) -> Guarded<S> {
+    fn layer(&self, inner: S) -> Guarded<S, D> {
         Guarded { inner, check: Arc::clone(&self.check) }
     }
 }
 
 /// The service of a [`Guard`]; see there for an example.
-#[derive(Clone)]
-pub struct Guarded<S> {
+pub struct Guarded<S, D = Dispatch> {
     inner: S,
-    check: Check,
+    check: Check<D>,
 }
 
-impl<S> fmt::Debug for Guarded<S> {
+impl<S: Clone, D> Clone for Guarded<S, D> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), check: Arc::clone(&self.check) }
+    }
+}
+
+impl<S, D> fmt::Debug for Guarded<S, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guarded").finish_non_exhaustive()
     }
 }
 
-impl<S> Service<Dispatch> for Guarded<S>
+impl<S, D> Service<D> for Guarded<S, D>
 where
-    S: Service<Dispatch, Response = Outcome, Error = BoxError>,
+    S: Service<D, Error = BoxError>,
+    S::Response: Send + 'static,
     S::Future: Send + 'static,
 {
-    type Response = Outcome;
+    type Response = S::Response;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Outcome, BoxError>>;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, dispatch: Dispatch) -> Self::Future {
+    fn call(&mut self, dispatch: D) -> Self::Future {
         match (self.check)(&dispatch) {
             Ok(()) => Box::pin(self.inner.call(dispatch)),
             Err(refusal) => Box::pin(ready(Err(refusal))),

@@ -6,15 +6,17 @@
 //! | decide over a query | [`Commands::decide`], [`Decision`] |
 //! | decide about several aggregates | [`Commands::send_together`], [`DecideTogether`] |
 //! | put something around the bus | [`CommandsBuilder::layer`], [`Guard`], [`Trace`] |
-//! | keep a read model | [`View`], [`Projection`], [`Projector`] |
-//! | ask | [`Query`], [`Answer`], [`Projector::get`] |
+//! | keep a read model | [`View`], [`Projection`], [`Projector`], [`Rebuild`] |
+//! | do something outside | [`Reaction`], [`Live`] |
+//! | ask | [`Queries`], [`Query`], [`Answer`], [`Projector::get`] |
+//! | carry tokens through HTTP | `http`, with the feature of that name |
+//! | cache answers, hear of new ones | [`QuerySettings`], [`Queries::subscribe`] |
 //!
 //! See [`Commands`] for a program that runs.
 
 extern crate self as cqrs;
 
 mod answers;
-mod batch;
 mod bus;
 mod catalogue;
 mod command;
@@ -24,18 +26,18 @@ mod decided;
 mod decision;
 mod dispatch;
 mod guard;
-mod handler;
+#[cfg(feature = "http")]
+pub mod http;
 mod lanes;
-mod projecting;
-mod projection;
-mod projector;
+mod metrics;
+mod project;
+mod queries;
 mod query;
 mod runner;
 mod send;
 mod settings;
 mod together;
 mod trace;
-mod view;
 
 pub use catalogue::NameClaimedTwice;
 pub use command::{Command, Decide};
@@ -48,12 +50,17 @@ pub use es_core::{Claim, NameError, StreamId};
 #[cfg(feature = "derive")]
 pub use es_derive::{Command, Query};
 pub use guard::{Guard, Guarded};
-pub use projecting::Projecting;
-pub use projection::{Projection, ProjectionError};
-pub use projector::{Progress, Projector};
-pub use query::{Answer, Query};
+pub use project::{
+    Difference, FailureClass, Fate, InlineViews, Keys, Live, ModelSettings, ModelStatus, OnChange,
+    Parked, ParkedNote, ParkedState, PartStatus, Poison, Progress, Projecting, Projection,
+    ProjectionError, Projector, Reaction, Rebuild, RebuildProgress, StartAt, View,
+};
+pub use queries::{
+    Answered, AskError, Asking, CacheTag, Change, Freshness, Gathered, Queries, QueriesBuilder,
+    QuerySettings, Reply, Stale, Streamed, ToAnswerer,
+};
+pub use query::{Answer, AnswerStream, BoxError, Query};
 pub use send::{Failure, SendError, Sent};
 pub use settings::Settings;
 pub use together::{DecideTogether, Together};
 pub use trace::{Trace, Traced};
-pub use view::{Fate, Keys, View};

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use es_core::{
-    Aggregate, AppendError, Appended, Batch, EventStore, EventStoreExt, Expected, Loaded, NewEvent,
-    Position, Read, RecordedEvent, StoreError, StoreErrorKind, StreamId, Version, Write,
+    Aggregate, AppendError, Appended, Batch, EventStore, EventStoreExt, Expected, LoadError,
+    Loaded, NewEvent, Position, Read, RecordedEvent, StoreError, StoreErrorKind, StreamId, Version,
+    Write,
 };
 
 use crate::{
     Failure, SendError, Sent,
-    answers::{answer_arrived, answer_claimed, answer_known, contended, fail},
+    answers::{answer_arrived, answer_claimed, answer_gone, answer_known, contended, fail},
     bus::Bus,
     decided::{Basis, Decided, decide, moved, remember, waiting},
     lanes::{Lanes, Try, Waiting},
@@ -64,6 +65,7 @@ impl<A: Aggregate> Runner<A> {
             if left.pending.is_empty() {
                 return;
             }
+            self.bus.metrics.again(left.pending.len());
             // Fewer are left: that was progress, not a lost race.
             if left.pending.len() == before {
                 attempt += 1;
@@ -154,6 +156,11 @@ impl<A: Aggregate> Runner<A> {
                     base.verified = true;
                     return Box::pin(self.attempt(waiting(decided), base)).await;
                 }
+                // It was truncated meanwhile; a load may find a snapshot.
+                Err(LoadError::Hole { .. }) => {
+                    let pending = waiting(decided);
+                    return Left { pending, base: None, failure: None };
+                }
                 Err(error) => {
                     fail(waiting(decided), error.into());
                     return Left::none();
@@ -185,7 +192,7 @@ impl<A: Aggregate> Runner<A> {
             let written = writes.next().copied().unwrap_or_default();
             position = written.position;
             if !one.evolved {
-                events.iter().for_each(|event| base.loaded.state.evolve(event));
+                events.iter().for_each(|event| base.loaded.evolve(event));
             }
             let sent = Sent { version: written.version, position, repeated: false };
             let _ = one.waiting.answer.send(Ok(sent));
@@ -235,9 +242,17 @@ impl<A: Aggregate> Runner<A> {
                 let refuse = SendError::Claimed { scope, key, holder };
                 pending = answer_claimed(pending, &self.stream, refuse);
             }
-            AppendError::Invalid(_) if pending.len() > 1 => {
+            AppendError::Gone { stream } => answer_gone(std::mem::take(&mut pending), &stream),
+            // Whose event it is, each finds out alone.
+            AppendError::Invalid(_) | AppendError::Model { .. } if pending.len() > 1 => {
                 for one in pending.drain(..) {
                     Box::pin(self.carry_out(vec![one])).await;
+                }
+            }
+            AppendError::Model { model, why } => {
+                for one in pending.drain(..) {
+                    let (model, why) = (model.clone(), why.clone());
+                    let _ = one.answer.send(Err(SendError::Model { model, why }));
                 }
             }
             AppendError::Store(error) if error.is_transient() => {

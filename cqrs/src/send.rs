@@ -30,6 +30,13 @@ pub struct Sent {
     pub repeated: bool,
 }
 
+/// The token of what was done: a read model that shows this position shows it.
+impl From<Sent> for Position {
+    fn from(sent: Sent) -> Self {
+        sent.position
+    }
+}
+
 /// Why a command was not carried out; the variant says what to do. It is an
 /// [`Error`](std::error::Error) if the aggregate's own reason can be printed.
 ///
@@ -63,6 +70,21 @@ pub enum SendError<E> {
         /// Who holds it.
         holder: StreamId,
     },
+    /// The aggregate's stream was tombstoned: tell the user, it is so for ever.
+    #[error("{stream} was tombstoned, nothing can be appended to it any more")]
+    Gone {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A read model that changes with each append cannot take what the aggregate has decided,
+    /// or this program does not know the model: fix it, or let workers keep it.
+    #[error("nothing was done, as {model} changes with each append and {why}")]
+    Model {
+        /// The read model.
+        model: Name,
+        /// What is in the way.
+        why: String,
+    },
     /// A layer around the bus refused: not authorized, over the rate, too late.
     #[error("the command was refused before it reached its aggregate")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -84,6 +106,8 @@ impl<E> SendError<E> {
         match self {
             Self::Rejected(_) => "rejected",
             Self::Claimed { .. } => "claimed",
+            Self::Gone { .. } => "gone",
+            Self::Model { .. } => "model",
             Self::Refused(_) => "refused",
             Self::Contended { .. } => "contended",
             Self::Store(_) => "store",

@@ -194,7 +194,9 @@ impl Commands {
             let made = bus.ask(async move { commands.make_together(&*asked).await }).await;
             made.unwrap_or_else(|| Err(Failure::Panicked.into()))
         };
-        self.through_layers(D::name(), streams, command, run).await
+        let answer = self.through_layers(D::name(), streams, command, run).await;
+        self.bus.metrics.answered(&answer);
+        answer
     }
 
     async fn make_together<D: DecideTogether>(
@@ -204,6 +206,7 @@ impl Commands {
         let id = self.context.command_id.unwrap_or_else(|| self.bus.world.append_id());
         let ids = command.ids();
         for attempt in 0..self.bus.attempts {
+            self.bus.metrics.again(usize::from(attempt > 0));
             let loaded = D::Aggregates::load(self, &ids).await?;
             let decided = command.decide(D::Aggregates::refs(&loaded));
             let events = match decided {

@@ -16,10 +16,15 @@ book! {
     modelling "modelling.md";
     reading "reading.md";
     read_models "read-models.md";
+    queries "queries.md";
     evolving_events "evolving-events.md";
     snapshots "snapshots.md";
+    retention "retention.md";
     idempotency_and_conflicts "idempotency-and-conflicts.md";
     stores_and_durability "stores-and-durability.md";
+    postgres "postgres.md";
+    operating "operating.md";
+    moving_data "moving-data.md";
     testing "testing.md";
     troubleshooting "troubleshooting.md";
     comparison_with_others "comparison-with-others.md";

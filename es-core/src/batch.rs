@@ -1,6 +1,10 @@
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
 use crate::{
-    AppendId, Claim, ClaimChange, Criteria, InvalidBatch, NewEvent, Position, StreamId, Tenant,
-    Version, limits,
+    AppendId, Claim, ClaimChange, Criteria, InvalidBatch, NewEvent, Position, RecordedEvent,
+    StoreError, StreamId, Tenant, Version, envelope::Envelope, limits, retention::RESERVED,
 };
 
 /// One request to append: events for one or many streams, all of them or none.
@@ -232,6 +236,36 @@ impl Batch {
         claims
     }
 
+    /// Its events as they are going to be recorded in a log without gaps that ends at
+    /// `head`, and whose streams have these versions.
+    ///
+    /// # Errors
+    ///
+    /// What `version` says.
+    pub fn to_be_recorded(
+        &self,
+        head: Position,
+        mut version: impl FnMut(&StreamId) -> Result<Version, StoreError>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let (mut position, mut versions) = (head, HashMap::<&StreamId, Version>::new());
+        let mut recorded = Vec::with_capacity(self.len());
+        for Write { stream, append_id, events, .. } in &self.writes {
+            let mut last = match versions.get(stream) {
+                Some(last) => *last,
+                None => version(stream)?,
+            };
+            for event in events {
+                last = last.plus(1);
+                position = Position::new(position.get() + 1);
+                let (event, stream) = (event.clone(), stream.clone());
+                recorded.push(RecordedEvent::new(event, stream, last, position, *append_id, now));
+            }
+            versions.insert(stream, last);
+        }
+        Ok(recorded)
+    }
+
     /// Whether every event belongs to a write with an append id: only then can
     /// the batch as a whole be a repetition.
     pub fn is_wholly_identified(&self) -> bool {
@@ -303,51 +337,15 @@ impl Batch {
 
 impl NewEvent {
     fn check(&self) -> Result<(), InvalidBatch> {
-        let event_type = || self.event_type.to_string();
-        if self.event_type.starts_with('$') {
-            return Err(InvalidBatch::ReservedType { event_type: event_type() });
+        if self.event_type.starts_with('$') || self.event_type.starts_with(RESERVED) {
+            let event_type = self.event_type.to_string();
+            return Err(InvalidBatch::ReservedType { event_type });
         }
-        if self.payload.len() > limits::PAYLOAD_BYTES {
-            let bytes = self.payload.len();
-            return Err(InvalidBatch::PayloadTooLarge { event_type: event_type(), bytes });
-        }
-        if self.tags.len() > limits::TAGS {
-            let tags = self.tags.len();
-            return Err(InvalidBatch::TooManyTags { event_type: event_type(), tags });
-        }
-        let bytes = self.metadata.approximate_bytes();
-        if bytes > limits::METADATA_BYTES {
-            return Err(InvalidBatch::MetadataTooLarge { event_type: event_type(), bytes });
-        }
-        if self.content_type == crate::ContentType::JSON && too_deep(&self.payload) {
-            return Err(InvalidBatch::TooDeep { event_type: event_type() });
-        }
-        Ok(())
+        self.envelope().check()
     }
-}
 
-/// Whether brackets nest deeper than [`limits::JSON_DEPTH`]. `{` and `[` differ
-/// in one bit, so the common case is one pass of counting.
-fn too_deep(json: &[u8]) -> bool {
-    if brackets(json) <= limits::JSON_DEPTH {
-        return false;
+    fn envelope(&self) -> Envelope<'_> {
+        let Self { event_type, content_type, tags, metadata, payload, .. } = self;
+        Envelope { event_type, content_type, tags, metadata, payload }
     }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    json.iter().any(|byte| {
-        match (byte, in_string) {
-            _ if escaped => escaped = false,
-            (b'\\', true) => escaped = true,
-            (b'"', _) => in_string = !in_string,
-            (b'{' | b'[', false) => depth += 1,
-            (b'}' | b']', false) => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth > limits::JSON_DEPTH
-    })
-}
-
-/// Counts opening brackets; in short runs, which compile to vector code.
-fn brackets(json: &[u8]) -> usize {
-    let in_run = |run: &[u8]| run.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
-    json.chunks(128).map(|run| usize::from(in_run(run))).sum()
 }

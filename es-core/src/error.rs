@@ -11,7 +11,7 @@ use crate::{AppendId, Appended, InvalidBatch, Name, Position, RecordedEvent, Str
 /// fn advice(error: &AppendError) -> &'static str {
 ///     match error {
 ///         AppendError::Conflict(_) | AppendError::Overtaken { .. } => "decide again",
-///         AppendError::Claimed { .. } | AppendError::Invalid(_) => "refuse",
+///         AppendError::Claimed { .. } | AppendError::Gone { .. } => "refuse",
 ///         AppendError::Store(error) if error.is_transient() => "append again, with the same id",
 ///         _ => "page someone",
 ///     }
@@ -47,6 +47,21 @@ pub enum AppendError {
     Repeated {
         /// The known appends with their first results.
         known: Vec<(AppendId, Appended)>,
+    },
+    /// The stream was tombstoned: refuse, for ever.
+    #[error("{stream} was tombstoned, nothing can be appended to it any more")]
+    Gone {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A read model that changes with each append cannot take an event, or is not known to
+    /// this program: fix the model, or let workers keep it.
+    #[error("nothing was appended, as {model} changes with each append and {why}")]
+    Model {
+        /// The read model.
+        model: Name,
+        /// What is in the way.
+        why: String,
     },
     /// No store takes such a batch: fix the caller.
     #[error(transparent)]
@@ -85,9 +100,10 @@ pub struct Conflict {
 
 impl Conflict {
     /// Whether [`unseen`](Self::unseen) lead from `seen` to the actual version
-    /// without a hole.
+    /// without a hole, or begin anew with a deletion.
     pub fn is_complete_after(&self, seen: Version) -> bool {
-        self.unseen.first().is_some_and(|event| event.version == seen.plus(1))
+        let leads_on = |event: &RecordedEvent| event.version == seen.plus(1) || event.ends_stream();
+        self.unseen.first().is_some_and(leads_on)
             && self.unseen.last().is_some_and(|event| event.version == self.actual)
     }
 }

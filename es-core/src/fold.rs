@@ -40,6 +40,14 @@ pub trait Evolve: Default + Send + Sync + 'static {
 
     /// Changes the state by one event.
     fn evolve(&mut self, event: &Self::Event);
+
+    /// Whether this event alone tells the whole state, as one that closes the
+    /// books: the fold begins anew with it, so that the stream may be
+    /// [truncated](crate::Retention::truncate) before it.
+    fn is_whole(event: &Self::Event) -> bool {
+        let _ = event;
+        false
+    }
 }
 
 /// A fold over one stream, about which decisions are made.
@@ -127,27 +135,51 @@ impl<A: Evolve> Loaded<A> {
         Self { state, version, position, last: None }
     }
 
-    /// Applies an event of the stream; the events must come without a hole.
+    /// Applies an event of the stream; the events must come without a hole, but
+    /// before a deletion or an event that [is whole](Evolve::is_whole).
     ///
     /// # Errors
     ///
     /// [`LoadError`] if the payload cannot be decoded, if the aggregate does not
     /// know the type, or if events before this one are missing.
     pub fn absorb(&mut self, event: &RecordedEvent) -> Result<(), LoadError> {
-        let part_of_the_last = self.last == Some(event.id) && event.version == self.version;
-        if event.version != self.version.plus(1) && !part_of_the_last {
+        if event.is_truncated() {
+            // Whether what is gone was needed, the next event tells.
+            return Ok(());
+        }
+        let known = !event.is_dropped() && !event.ends_stream();
+        let known = known.then(|| decode_known::<A::Event>(event)).transpose()?;
+        let begins = event.ends_stream() || known.as_ref().is_some_and(A::is_whole);
+        if !self.leads_to(event, begins) {
             return Err(LoadError::Hole {
                 stream: event.stream.clone(),
                 after: self.version,
                 found: event.version,
             });
         }
-        if !event.is_dropped() {
-            self.state.evolve(&decode_known(event)?);
+        match known {
+            Some(known) => self.evolve(&known),
+            None if begins => self.state = A::default(),
+            None => {}
         }
         (self.version, self.position) = (event.version, event.position);
         self.last = Some(event.id);
         Ok(())
+    }
+
+    /// Changes the state by an event that is not appended yet, as
+    /// [`absorb`](Self::absorb) will once it is.
+    pub fn evolve(&mut self, event: &A::Event) {
+        if A::is_whole(event) {
+            self.state = A::default();
+        }
+        self.state.evolve(event);
+    }
+
+    fn leads_to(&self, event: &RecordedEvent, begins: bool) -> bool {
+        let part_of_the_last = self.last == Some(event.id) && event.version == self.version;
+        let is_ahead = event.version > self.version && begins;
+        event.version == self.version.plus(1) || is_ahead || part_of_the_last
     }
 
     /// Reads what came after, and applies it; returns the number of events.
@@ -280,7 +312,8 @@ pub enum LoadError {
         /// What is wrong with it.
         source: DecodeError,
     },
-    /// Events are missing: the stream was truncated, or the store is damaged.
+    /// Events are missing: the stream was truncated where neither a snapshot nor
+    /// an event that [is whole](Evolve::is_whole) goes on, or the store is damaged.
     #[error("{stream} lacks the events after version {after}, the next one found is {found}")]
     Hole {
         /// The stream.

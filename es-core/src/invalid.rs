@@ -44,8 +44,8 @@ pub enum InvalidBatch {
         /// The id.
         id: EventId,
     },
-    /// A type name that begins with `$`.
-    #[error("event type {event_type} is reserved, names do not begin with $")]
+    /// A type name that begins with `$`, or with `gesta.` as the markers do.
+    #[error("event type {event_type} is reserved, names do not begin with $ or gesta.")]
     ReservedType {
         /// The type.
         event_type: String,

@@ -2,8 +2,9 @@
 //!
 //! This crate holds both: the traits that users write as pure functions
 //! ([`Event`], [`Evolve`], [`Aggregate`]), and the ports that adapters write
-//! ([`EventStore`], [`Checkpoints`], [`Snapshots`], [`Timers`], [`Views`],
-//! [`Publisher`], [`Consumer`]), each with an implementation in [`memory`].
+//! ([`EventStore`], [`Retention`], [`Import`], [`Checkpoints`], [`Snapshots`], [`Timers`],
+//! [`Views`], [`Builds`], [`SharedCache`], [`Publisher`], [`Consumer`]), each with an
+//! implementation in [`memory`].
 //!
 //! ```
 //! use es_core::{Aggregate, AggregateStoreExt, Event, Evolve, memory::MemoryStore};
@@ -39,34 +40,46 @@
 //! | what a log is | [`EventStore`], [`Batch`], [`Read`], [`RecordedEvent`] |
 //! | what may go wrong | [`AppendError`], [`StoreError`], [`LoadError`] |
 //! | how events change with time | [`Upcasters`], [`EventType::aliases`] |
+//! | how a log is moved | [`copy()`], [`export()`], [`Import`] |
 //! | how loads stay short | [`Snapshotting`], [`SnapshotPolicy`] |
 //! | time, ids and tasks | [`World`], [`failpoint!`] |
 
 extern crate self as es_core;
 
 mod batch;
+mod builds;
 mod bus;
 mod checkpoint;
 mod claim;
 mod codec;
+mod copy;
+mod copying;
 mod criteria;
+mod envelope;
 mod error;
 mod event;
+mod export;
 #[cfg_attr(not(feature = "failpoints"), doc(hidden))]
 pub mod failpoint;
 mod fold;
 mod id;
+mod import;
+mod inline;
 mod invalid;
+mod lag;
 pub mod limits;
 pub mod memory;
 mod metadata;
 mod name;
+mod part;
 mod position;
 mod read;
 mod recorded;
 mod rejection;
+mod retention;
 #[cfg(feature = "schema")]
 mod schema;
+mod shared_cache;
 mod snapshot;
 mod snapshotting;
 mod store;
@@ -78,33 +91,43 @@ mod views;
 mod world;
 
 pub use batch::{Batch, Expected, Unless, Write};
+pub use builds::{Build, BuildChange, BuildStep, Builds, PartState, Taking};
 pub use bus::{Consumer, Delivery, Message, Publisher, Settlement, Subscription};
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use claim::{Claim, ClaimChange};
 pub use codec::{Codec, ContentType, DecodeError, EncodeError};
+pub use copy::{CopyError, copy, copy_pages};
+pub use copying::{Copied, Copying};
 pub use criteria::{Alternative, Criteria};
 pub use error::{AppendError, Conflict, StoreError, StoreErrorKind};
 #[cfg(feature = "derive")]
 pub use es_derive::{Aggregate, Event};
 pub use event::{Event, EventType, Recorded};
+pub use export::{chunks, export, read_export};
 pub use fold::{Aggregate, AggregateStoreExt, CommitError, Evolve, LoadError, Loaded, stream_of};
 pub use id::{AppendId, EventId};
+pub use import::{Import, ImportError, Imported};
+pub use inline::{Folded, INLINE, INLINE_LEASE, Inline, InlineModel};
 pub use invalid::InvalidBatch;
+pub use lag::Lag;
 pub use metadata::{Fields as MetadataFields, Metadata};
 pub use name::{Name, NameError, Tag, Tenant};
+pub use part::{Part, SLICES, Slices};
 pub use position::{Position, Version};
 pub use read::{Direction, Read, Scope, event_names};
 pub use recorded::{DROPPED, NewEvent, RecordedEvent};
 pub use rejection::Rejection;
+pub use retention::{DELETED, Keep, Removed, Retention, TOMBSTONED, TRUNCATED};
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemas};
+pub use shared_cache::{CachePlace, CacheStamp, FoundAnswer, Invalidation, LookedUp, SharedCache};
 pub use snapshot::{Snapshot, Snapshots};
 pub use snapshotting::{SnapshotCounts, SnapshotPolicy, Snapshotting};
 pub use store::{Abilities, Appended, Durability, EventStore, EventStoreExt, Page, Pages, Written};
 pub use stream::StreamId;
 pub use timer::{Timer, Timers};
 pub use upcast::{Upcast, UpcastError, Upcasters, Upcasting};
-pub use views::{Row, RowId, Rows, Views};
+pub use views::{Changes, Kind, Lookup, Row, RowId, Rows, Views};
 pub use world::{Clock, Random, Spawn, Task, World};
 
 #[cfg(feature = "schema")]

@@ -23,3 +23,10 @@ pub const CONFLICT_EVENTS: usize = 1_000;
 /// Most events that a store hands over in one page. A page that fits the
 /// processor's cache is still there when its reader comes to it.
 pub const PAGE_EVENTS: usize = 256;
+/// How many places behind a checkpoint, and before the end of the log, a
+/// [`Lag`](crate::Lag) is sure of.
+pub const LAG_POSITIONS: u64 = 10_000;
+
+/// Most events that are folded while a model begins to change with each append, during which
+/// nobody appends.
+pub const INLINE_CATCH_UP: usize = 10_000;

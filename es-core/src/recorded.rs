@@ -128,6 +128,16 @@ impl RecordedEvent {
         }
     }
 
+    /// Its stream, and the event without its place in the log, to be appended
+    /// elsewhere.
+    pub fn into_new(self) -> (StreamId, NewEvent) {
+        let Self { id, event_type, schema_version, content_type, tags, metadata, payload, .. } =
+            self;
+        let event =
+            NewEvent { id, event_type, schema_version, content_type, tags, metadata, payload };
+        (self.stream, event)
+    }
+
     /// Whether an upcaster dropped it; see [`DROPPED`].
     pub fn is_dropped(&self) -> bool {
         self.event_type == DROPPED

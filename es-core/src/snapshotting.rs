@@ -11,8 +11,8 @@ use futures_util::TryStreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Aggregate, Codec, EventStore, LoadError, Loaded, Read, RecordedEvent, Snapshot, Snapshots,
-    StreamId, Version, World,
+    Aggregate, Codec, EventStore, LoadError, Loaded, Pages, Read, RecordedEvent, Snapshot,
+    Snapshots, StreamId, Version, World,
 };
 
 /// When to write a snapshot: asked after each load that replayed something.
@@ -179,21 +179,25 @@ impl Snapshotting {
         S: EventStore + ?Sized,
     {
         let started = self.world.now();
-        let (mut loaded, from) = match self.begin::<A, S>(store, stream).await? {
-            Some(loaded) => (loaded, 1),
-            None => (Loaded::default(), 0),
+        let (mut loaded, mut events, mut pages) = match self.begin(store, stream).await? {
+            Some(begun) => begun,
+            None => (Loaded::default(), Vec::new(), store.read(Read::stream(stream))),
         };
+        let is_used = loaded.version != Version::NONE;
         let mut replayed = 0;
         let mut last = None;
-        let mut pages = store.read(Read::stream(stream).after_version(loaded.version));
-        while let Some(page) = pages.try_next().await? {
-            for event in &page.events {
+        loop {
+            for event in &events {
                 loaded.absorb(event)?;
             }
-            replayed += page.events.len() as u64;
-            last = page.events.into_iter().next_back().or(last);
+            replayed += events.len() as u64;
+            last = events.into_iter().next_back().or(last);
+            match pages.try_next().await? {
+                Some(page) => events = page.events,
+                None => break,
+            }
         }
-        count(&self.counters.used, from);
+        count(&self.counters.used, u64::from(is_used));
         let took = (self.world.now() - started).to_std().unwrap_or_default();
         if replayed > 0 && self.policy.wants(replayed, took, last.as_ref()) {
             self.keep(stream, &loaded);
@@ -201,13 +205,14 @@ impl Snapshotting {
         Ok(loaded)
     }
 
-    /// The state of the snapshot, if it is sound and its last event is in the
-    /// stream. A log that was restored from an older copy lacks that event.
+    /// The state of the snapshot, and what comes after it, if it is sound and its
+    /// last event is in the stream. A log that was restored from an older copy lacks
+    /// that event.
     async fn begin<A, S>(
         &self,
         store: &S,
         stream: &StreamId,
-    ) -> Result<Option<Loaded<A>>, LoadError>
+    ) -> Result<Option<(Loaded<A>, Vec<RecordedEvent>, Pages)>, LoadError>
     where
         A: Aggregate + DeserializeOwned,
         S: EventStore + ?Sized,
@@ -222,13 +227,16 @@ impl Snapshotting {
             return Ok(None);
         };
         let before = Version::new(snapshot.version.get().saturating_sub(1));
-        let mut pages = store.read(Read::stream(stream).after_version(before).limit(1));
-        let first = pages.try_next().await?.and_then(|page| page.events.into_iter().next());
-        let Some(event) = first.filter(|event| event.version == snapshot.version) else {
+        let mut pages = store.read(Read::stream(stream).after_version(before));
+        let mut events = pages.try_next().await?.map(|page| page.events).unwrap_or_default();
+        let first = events.first().filter(|event| event.version == snapshot.version);
+        let Some(position) = first.map(|event| event.position) else {
             count(&self.counters.passed_over, 1);
             return Ok(None);
         };
-        Ok(Some(Loaded::at(state, snapshot.version, event.position)))
+        // An upcaster may have made several of it.
+        events.retain(|event| event.version > snapshot.version);
+        Ok(Some((Loaded::at(state, snapshot.version, position), events, pages)))
     }
 
     fn keep<A: Aggregate + Serialize>(&self, stream: &StreamId, loaded: &Loaded<A>) {

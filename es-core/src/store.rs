@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures_util::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
 
 use crate::{
-    AppendError, Batch, Position, Read, RecordedEvent, StoreError, StoreErrorKind, StreamId,
-    Version,
+    AppendError, Batch, Lag, Position, Read, RecordedEvent, StoreError, StoreErrorKind, StreamId,
+    Version, lag,
 };
 
 /// The log: the one port that every store implements.
@@ -57,6 +58,13 @@ pub trait EventStore: Send + Sync + 'static {
     /// Reads the events that are in the log, and then each new one, for ever.
     /// The request goes forwards and has no limit.
     fn follow(&self, read: Read) -> Pages;
+
+    /// How far a follower of the whole log may read now: nothing is going to be appended at
+    /// or before it. That is the last event, unless the store shows what was committed
+    /// while others are still at what comes before.
+    async fn horizon(&self) -> Result<Position, StoreError> {
+        self.head().await
+    }
 
     /// What this store can do, and how durable it is.
     fn abilities(&self) -> Abilities;
@@ -228,6 +236,22 @@ pub trait EventStoreExt: EventStore {
         async move { Ok(last.await?.first().map_or(Position::START, |event| event.position)) }
     }
 
+    /// How far a follower of this request is behind at `now`; its checkpoint is
+    /// what the request is [`after`](Read::after). It takes a few short searches,
+    /// however long the log is, and counts what the store still holds back from
+    /// followers.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn lag(
+        &self,
+        read: Read,
+        now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<Lag, StoreError>> + Send {
+        lag::lag(self, read, now)
+    }
+
     /// Refuses a store that promises less than `wanted`.
     ///
     /// # Errors
@@ -261,6 +285,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     fn follow(&self, read: Read) -> Pages {
         (**self).follow(read)
+    }
+
+    async fn horizon(&self) -> Result<Position, StoreError> {
+        (**self).horizon().await
     }
 
     fn abilities(&self) -> Abilities {

@@ -36,6 +36,7 @@ impl Log<'_> {
         if let Err(refusal) = self.check(&batch) {
             return self.repeated(&batch, &ids)?.ok_or(refusal);
         }
+        let folded = self.fold(&batch, now)?;
         self.begun = true;
         if !self.register(&batch)? {
             return self.repeated(&batch, &ids)?.ok_or_else(|| damaged("an append is lost").into());
@@ -43,6 +44,7 @@ impl Log<'_> {
         for claim in &batch.claims_in_order() {
             self.change_claim(claim)?;
         }
+        self.put_folded(folded)?;
         self.write(batch.writes, now)
     }
 
@@ -140,7 +142,7 @@ impl Log<'_> {
         update.execute(key).map(|_| ()).map_err(store_error)
     }
 
-    fn write_stream(&mut self, write: Write, now: i64) -> Result<Written, StoreError> {
+    pub(crate) fn write_stream(&mut self, write: Write, now: i64) -> Result<Written, StoreError> {
         let Write { append_id, stream, events, .. } = write;
         if events.is_empty() {
             let version = self.stream(&stream)?.map_or(Version::NONE, |head| head.version);
@@ -169,7 +171,7 @@ impl Log<'_> {
         self.insert_run.execute(row).map(|_| ()).map_err(store_error)
     }
 
-    fn write_event(
+    pub(crate) fn write_event(
         &mut self,
         head: Head,
         position: Position,

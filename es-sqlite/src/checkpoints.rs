@@ -26,7 +26,7 @@ impl Checkpoints for SqliteStore {
     }
 }
 
-pub(crate) fn find(connection: &Connection, name: &Name) -> Result<Checkpoint, StoreError> {
+fn find(connection: &Connection, name: &Name) -> Result<Checkpoint, StoreError> {
     const FIND: &str = "SELECT epoch, position FROM checkpoints WHERE name = ?";
     let found = connection.prepare_cached(FIND).and_then(|mut select| {
         let columns = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
@@ -40,7 +40,7 @@ pub(crate) fn find(connection: &Connection, name: &Name) -> Result<Checkpoint, S
 }
 
 /// Puts `next` in the place of `seen`, or fails if something else stands there.
-pub(crate) fn compare_and_set(
+fn compare_and_set(
     connection: &Connection,
     name: &Name,
     seen: Checkpoint,

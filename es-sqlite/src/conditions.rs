@@ -18,7 +18,7 @@ impl Log<'_> {
     /// Decides before a row of the batch is written.
     pub(crate) fn check(&mut self, batch: &Batch) -> Result<(), AppendError> {
         for (at, write) in batch.writes.iter().enumerate() {
-            if write.expected != Expected::Any {
+            if write.expected != Expected::Any || self.has_tombstones {
                 self.check_expected(write, &batch.writes[..at])?;
             }
         }
@@ -32,10 +32,17 @@ impl Log<'_> {
         Ok(())
     }
 
-    fn check_expected(&mut self, write: &Write, earlier: &[Write]) -> Result<(), AppendError> {
+    pub(crate) fn check_expected(
+        &mut self,
+        write: &Write,
+        earlier: &[Write],
+    ) -> Result<(), AppendError> {
         let same = earlier.iter().filter(|earlier| earlier.stream == write.stream);
         let added = same.map(|earlier| earlier.events.len()).sum();
         let head = self.stream(&write.stream)?;
+        if head.is_some_and(|head| head.is_tombstoned) {
+            return Err(AppendError::Gone { stream: write.stream.clone() });
+        }
         let actual = head.map_or(Version::NONE, |head| head.version);
         if write.expected.allows(actual.plus(added)) {
             return Ok(());

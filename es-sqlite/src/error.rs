@@ -1,4 +1,4 @@
-use es_core::{StoreError, StoreErrorKind};
+use es_core::{Part, StoreError, StoreErrorKind};
 use rusqlite::{Error, ErrorCode};
 
 /// Classes a failure of SQLite by what the caller can do.
@@ -46,6 +46,11 @@ pub(crate) fn commit_error(source: Error) -> StoreError {
 /// The same failure, for each of several callers.
 pub(crate) fn again(error: &StoreError) -> StoreError {
     StoreError::new(error.kind(), error.to_string())
+}
+
+/// A part that is not there, or not any more.
+pub(crate) fn gone(part: &Part) -> StoreError {
+    StoreError::new(StoreErrorKind::Fenced, format!("{part} is gone"))
 }
 
 pub(crate) fn closed() -> StoreError {

@@ -20,25 +20,36 @@
 //! |---|---|
 //! | `store` | the event store: the door to the others |
 //! | `writer`, `spin`, `log`, `append`, `conditions`, `pending` | the one writer, group commit, what a batch does |
+//! | `retention` | what removes events |
 //! | `readers`, `reading`, `query`, `window`, `page`, `row` | threads that read, pages, rows |
 //! | `watcher` | what other processes wrote |
 //! | `checkpoints`, `snapshots`, `timers`, `views` | the other ports |
+//! | `lookup`, `builds`, `changes`, `parts` | rows of read models; their builds, parts and leases |
+//! | `inline` | read models that change with each append |
+//! | `import`, `statements/` | the events of another store, as they are |
 //! | `connection`, `migrate`, `schema/` | the file |
 
 mod append;
+mod builds;
+mod changes;
 mod checkpoints;
 mod conditions;
 mod connection;
 mod error;
+mod import;
+mod inline;
 mod log;
+mod lookup;
 mod migrate;
 mod names;
 mod options;
 mod page;
+mod parts;
 mod pending;
 mod query;
 mod readers;
 mod reading;
+mod retention;
 mod row;
 mod snapshots;
 mod spin;

@@ -1,17 +1,37 @@
 //! What the writer remembers of the file, so that an append needs no look-ups.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
-use es_core::{Position, StoreError, StoreErrorKind, StreamId, Tenant, Version};
+use chrono::{DateTime, Utc};
+use es_core::{
+    AppendError, Appended, Batch, Inline, Position, StoreError, StoreErrorKind, StreamId, Tenant,
+    Version,
+};
 use foldhash::fast::RandomState;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use crate::{
     append::head,
     error::{damaged, store_error},
+    inline::Inlined,
     names::{Cache, Kind, NamesByNumber, Table, kind_number_of, number_of},
     pending::Pending,
+    retention::Removal,
 };
+
+/// What is asked of the log.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Append(Batch),
+    Remove(Removal),
+}
+
+/// What became of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) appended: Appended,
+    pub(crate) removed: u64,
+}
 
 /// The log as its one writer sees it.
 #[derive(Debug)]
@@ -28,6 +48,9 @@ pub(crate) struct Log<'c> {
     pub(crate) blocks: HashSet<Block, RandomState>,
     pub(crate) last_block: Option<Block>,
     pub(crate) head: Position,
+    /// Whether there are streams that have to be asked whether they have ended.
+    pub(crate) has_tombstones: bool,
+    pub(crate) inlined: Inlined,
     /// Whether rows of the batch at hand have been written.
     pub(crate) begun: bool,
 }
@@ -48,6 +71,7 @@ pub(crate) struct Head {
     pub(crate) tenant: i64,
     pub(crate) category: i64,
     pub(crate) version: Version,
+    pub(crate) is_tombstoned: bool,
 }
 
 const INSERT_RUN: &str =
@@ -56,7 +80,10 @@ const INSERT_APPEND: &str =
     "INSERT INTO appends (tenant, id, first, last) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
 
 impl<'c> Log<'c> {
-    pub(crate) fn new(connection: &'c Connection) -> Result<Self, StoreError> {
+    pub(crate) fn new(
+        connection: &'c Connection,
+        inline: Option<Arc<dyn Inline>>,
+    ) -> Result<Self, StoreError> {
         let mut log = Self {
             connection,
             pending: Pending::new(connection)?,
@@ -70,16 +97,30 @@ impl<'c> Log<'c> {
             blocks: HashSet::default(),
             last_block: None,
             head: Position::START,
+            has_tombstones: false,
+            inlined: Inlined::new(inline),
             begun: false,
         };
         log.forget()?;
         Ok(log)
     }
 
+    pub(crate) fn carry_out(
+        &mut self,
+        work: Work,
+        now: DateTime<Utc>,
+    ) -> Result<Done, AppendError> {
+        match work {
+            Work::Append(batch) => Ok(Done { appended: self.append(batch, now)?, removed: 0 }),
+            Work::Remove(removal) => self.remove(removal, now),
+        }
+    }
+
     /// Forgets what is remembered of the file: another process has written, or
     /// a transaction was rolled back.
     pub(crate) fn forget(&mut self) -> Result<(), StoreError> {
         self.names = NamesByNumber::default();
+        self.inlined.forget();
         self.tenants.clear();
         self.kinds.clear();
         self.streams.clear();
@@ -88,6 +129,7 @@ impl<'c> Log<'c> {
         self.blocks.clear();
         self.last_block = None;
         self.head = head(self.connection)?;
+        self.has_tombstones = has_tombstones(self.connection)?;
         Ok(())
     }
 
@@ -104,22 +146,25 @@ impl<'c> Log<'c> {
     pub(crate) fn stream(&mut self, stream: &StreamId) -> Result<Option<Head>, StoreError> {
         const STREAM: &str = "SELECT id, category, \
              (SELECT version + events - 1 FROM stream_runs \
-              WHERE stream = streams.id ORDER BY version DESC LIMIT 1) \
+              WHERE stream = streams.id ORDER BY version DESC LIMIT 1), \
+             EXISTS (SELECT 1 FROM tombstones WHERE stream = streams.id) \
              FROM streams WHERE tenant = ? AND name = ?";
         if let Some(head) = self.streams.get(stream) {
             return Ok(Some(*head));
         }
         let tenant = self.tenant(stream.tenant())?;
         let found = self.connection.prepare_cached(STREAM).and_then(|mut select| {
-            let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let columns =
+                |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
             select.query_row(params![tenant, stream.name()], columns).optional()
         });
-        let Some((number, category, version)) = found.map_err(store_error)? else {
+        let Some((number, category, version, is_tombstoned)) = found.map_err(store_error)? else {
             return Ok(None);
         };
         let version: Option<i64> = version;
         let version = u64::try_from(version.unwrap_or(0)).map_err(damaged)?;
-        let head = Head { number, tenant, category, version: Version::new(version) };
+        let version = Version::new(version);
+        let head = Head { number, tenant, category, version, is_tombstoned };
         self.streams.put(stream.clone(), head);
         Ok(Some(head))
     }
@@ -135,7 +180,8 @@ impl<'c> Log<'c> {
         let row = params![tenant, category, stream.name()];
         let number = self.connection.prepare_cached(NEW).and_then(|mut new| new.insert(row));
         let number = number.map_err(store_error)?;
-        Ok(Head { number, tenant, category, version: Version::NONE })
+        let version = Version::NONE;
+        Ok(Head { number, tenant, category, version, is_tombstoned: false })
     }
 
     pub(crate) fn tenant(&mut self, tenant: &Tenant) -> Result<i64, StoreError> {
@@ -166,4 +212,10 @@ impl<'c> Log<'c> {
         self.last_kind = Some((kind, number));
         Ok(number)
     }
+}
+
+fn has_tombstones(connection: &Connection) -> Result<bool, StoreError> {
+    const ANY: &str = "SELECT EXISTS (SELECT 1 FROM tombstones)";
+    let found = connection.prepare_cached(ANY);
+    found.and_then(|mut any| any.query_row([], |row| row.get(0))).map_err(store_error)
 }

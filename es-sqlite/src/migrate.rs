@@ -21,24 +21,33 @@ macro_rules! objects {
 }
 
 /// One entry for each version of the schema, from 1: the objects that it adds.
-const VERSIONS: &[&[Object]] = &[objects![
-    "tenants"
-    "categories"
-    "kinds"
-    "streams"
-    "events"
-    "stream_runs"
-    "event_correlations"
-    "event_tags"
-    "event_blocks"
-    "appends"
-    "claims"
-    "checkpoints"
-    "snapshots"
-    "timers"
-    "timers_due"
-    "view_rows"
-]];
+const VERSIONS: &[&[Object]] = &[
+    objects![
+        "tenants"
+        "categories"
+        "kinds"
+        "streams"
+        "events"
+        "stream_runs"
+        "event_correlations"
+        "event_tags"
+        "event_blocks"
+        "appends"
+        "tombstones"
+        "claims"
+        "claims_of_holder"
+        "checkpoints"
+        "snapshots"
+        "timers"
+        "timers_due"
+        "builds"
+        "builds_serving"
+        "parts"
+        "epochs"
+        "view_rows"
+    ],
+    objects!["inline_models"],
+];
 
 /// Brings the schema to this program's version. Two processes at once are safe:
 /// the second waits for the first and finds the work done. Killed half-way, it

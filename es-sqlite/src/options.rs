@@ -1,9 +1,10 @@
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use es_core::{Durability, StoreError, World};
+use es_core::{Durability, Inline, StoreError, World};
 
 use crate::SqliteStore;
 
@@ -34,6 +35,7 @@ pub struct SqliteOptions {
     pub(crate) poll: Duration,
     pub(crate) spin: Duration,
     pub(crate) world: World,
+    pub(crate) inline: Option<Arc<dyn Inline>>,
 }
 
 /// How hard SQLite presses the operating system at each commit.
@@ -77,6 +79,7 @@ impl SqliteOptions {
             poll: Duration::from_millis(50),
             spin: Duration::from_micros(200),
             world: World::real(),
+            inline: None,
         }
     }
 
@@ -132,6 +135,13 @@ impl SqliteOptions {
     #[must_use]
     pub fn world(mut self, world: World) -> Self {
         self.world = world;
+        self
+    }
+
+    /// Sets the read models whose rows can change with each append: see [`Inline`].
+    #[must_use]
+    pub fn inline(mut self, models: impl Inline) -> Self {
+        self.inline = Some(Arc::new(models));
         self
     }
 

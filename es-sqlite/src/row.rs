@@ -61,7 +61,7 @@ impl Ids {
 }
 
 /// The event's id, and the append's if there is one.
-fn ids(row: &Row<'_>, column: usize) -> Result<(EventId, Option<AppendId>), StoreError> {
+pub(crate) fn ids(row: &Row<'_>, column: usize) -> Result<(EventId, Option<AppendId>), StoreError> {
     let bytes = blob(row, column)?;
     let id = |bytes| Uuid::from_slice(bytes).map_err(|e| unreadable(row, e));
     let (event, append) = bytes.split_at(bytes.len().min(16));
@@ -241,6 +241,10 @@ pub(crate) fn tags(row: &Row<'_>, column: usize) -> Result<Vec<Tag>, StoreError>
     let text = row.get_ref(column).map_err(store_error)?.as_str_or_null();
     let Some(text) = text.map_err(|e| unreadable(row, e))? else { return Ok(Vec::new()) };
     text.split('\n').map(|tag| Tag::parse(tag).map_err(|e| unreadable(row, e))).collect()
+}
+
+pub(crate) fn correlation(row: &Row<'_>, column: usize) -> Result<Option<String>, StoreError> {
+    Ok(metadata(row, column)?.fields().correlation_id.clone())
 }
 
 fn metadata(row: &Row<'_>, column: usize) -> Result<Metadata, StoreError> {

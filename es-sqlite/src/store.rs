@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use es_core::{
     Abilities, AppendError, Appended, Batch, Direction, EventStore, Page, Pages, Position, Read,
-    StoreError, StoreErrorKind,
+    StoreError, StoreErrorKind, World,
 };
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
@@ -51,6 +51,7 @@ struct Inner {
     head: watch::Sender<Position>,
     read: Ended,
     written: Ended,
+    importing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Ends with the last thread that holds the other side.
@@ -83,6 +84,7 @@ impl SqliteStore {
             head,
             read: Ended::new(read),
             written: Ended::new(written),
+            importing: Arc::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -99,12 +101,30 @@ impl SqliteStore {
         }
         self.inner.watcher.lock().take();
         while self.inner.read.lock().await.recv().await.is_some() {}
+        drop(self.inner.importing.lock().await);
         self.inner.writer.close().await;
         while self.inner.written.lock().await.recv().await.is_some() {}
     }
 
+    pub(crate) fn world(&self) -> &World {
+        &self.inner.options.world
+    }
+
     pub(crate) fn writer(&self) -> &Writer {
         &self.inner.writer
+    }
+
+    pub(crate) fn options(&self) -> &SqliteOptions {
+        &self.inner.options
+    }
+
+    pub(crate) fn head(&self) -> &watch::Sender<Position> {
+        &self.inner.head
+    }
+
+    /// Held while an import is under way.
+    pub(crate) fn importing(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.inner.importing)
     }
 
     pub(crate) fn readers(&self) -> Result<Readers, StoreError> {

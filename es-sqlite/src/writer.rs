@@ -24,7 +24,7 @@ use crate::{
     SqliteOptions,
     connection::open_writer,
     error::{again, closed, commit_error, store_error},
-    log::Log,
+    log::{Done, Log, Work},
     spin::{next_group, spin_then_wait},
 };
 
@@ -41,12 +41,12 @@ pub(crate) struct Writer {
 
 /// Something to be done inside the write transaction.
 enum Job {
-    Append { batch: Batch, answer: oneshot::Sender<Result<Appended, AppendError>> },
+    Log { work: Work, answer: oneshot::Sender<Result<Done, AppendError>> },
     Other(Box<dyn Other>),
     Close,
 }
 
-/// What is not an append. It runs inside a savepoint of its own, so that its
+/// What does not touch the log. It runs inside a savepoint of its own, so that its
 /// failure does not touch the others of the group.
 trait Other: Send {
     fn run(&mut self, connection: &Connection);
@@ -80,9 +80,14 @@ impl Writer {
 
     /// Appends; the work goes on if the caller stops waiting.
     pub(crate) async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
+        Ok(self.carry_out(Work::Append(batch)).await?.appended)
+    }
+
+    /// Changes the log; the work goes on if the caller stops waiting.
+    pub(crate) async fn carry_out(&self, work: Work) -> Result<Done, AppendError> {
         let (answer, answered) = oneshot::channel();
         let alone = self.idle.swap(false, Ordering::AcqRel);
-        self.jobs.send(Job::Append { batch, answer }).await.map_err(|_| closed())?;
+        self.jobs.send(Job::Log { work, answer }).await.map_err(|_| closed())?;
         let spin = if alone { self.spin } else { Duration::ZERO };
         spin_then_wait(answered, spin).await.map_err(|_| lost())?
     }
@@ -160,7 +165,7 @@ struct Session<'c> {
 }
 
 enum Answer {
-    Append(oneshot::Sender<Result<Appended, AppendError>>, Result<Appended, AppendError>),
+    Log(oneshot::Sender<Result<Done, AppendError>>, Result<Done, AppendError>),
     Other(Box<dyn Other>),
 }
 
@@ -192,7 +197,8 @@ impl<'c> Session<'c> {
     }
 
     fn new(connection: &'c Connection, options: &SqliteOptions) -> Result<Self, StoreError> {
-        let (log, world) = (Log::new(connection)?, options.world.clone());
+        let log = Log::new(connection, options.inline.clone())?;
+        let world = options.world.clone();
         Ok(Self { connection, log, world, data_version: 0, answers: Vec::new() })
     }
 
@@ -211,6 +217,7 @@ impl<'c> Session<'c> {
             }
             let committed = self.commit_group(&mut group);
             if committed.is_ok() {
+                self.log.inlined.tell();
                 advance(head, self.log.head());
             }
             self.answer(&committed);
@@ -253,17 +260,18 @@ impl<'c> Session<'c> {
         let now = self.world.now();
         for job in jobs {
             match job {
-                Job::Append { batch, answer } => match self.log.append(batch, now) {
+                Job::Log { work, answer } => match self.log.carry_out(work, now) {
                     Err(AppendError::Store(error)) if self.log.is_spoilt_by(&error) => {
-                        self.answers.push(Answer::Append(answer, Err(again(&error).into())));
+                        self.answers.push(Answer::Log(answer, Err(again(&error).into())));
                         return Err(error);
                     }
-                    outcome => self.answers.push(Answer::Append(answer, outcome)),
+                    outcome => self.answers.push(Answer::Log(answer, outcome)),
                 },
                 Job::Close => {}
                 Job::Other(mut other) => {
                     let flushed = self.log.pending.flush();
                     let done = flushed.and_then(|()| self.in_savepoint(&mut *other));
+                    self.log.inlined.forget();
                     self.answers.push(Answer::Other(other));
                     done?;
                 }
@@ -304,6 +312,7 @@ impl<'c> Session<'c> {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
         self.data_version = 0;
+        self.log.inlined.roll_back();
         let _ = self.log.forget();
     }
 
@@ -321,7 +330,7 @@ impl Answer {
     fn send(self, committed: &Result<(), StoreError>) {
         let committed = committed.as_ref().copied().map_err(again);
         match self {
-            Self::Append(caller, outcome) => {
+            Self::Log(caller, outcome) => {
                 let _ = caller.send(committed.map_err(AppendError::from).and(outcome));
             }
             Self::Other(other) => other.finish(committed),
@@ -330,7 +339,7 @@ impl Answer {
 
     fn not_run(job: Job) -> Option<Self> {
         match job {
-            Job::Append { answer, .. } => Some(Self::Append(answer, Err(lost().into()))),
+            Job::Log { answer, .. } => Some(Self::Log(answer, Err(lost().into()))),
             Job::Other(other) => Some(Self::Other(other)),
             Job::Close => None,
         }

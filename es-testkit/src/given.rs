@@ -21,9 +21,17 @@ use es_core::{Aggregate, Evolve};
 pub fn given<A: Evolve>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
     let mut state = A::default();
     for event in events {
-        state.evolve(&event);
+        evolve(&mut state, &event);
     }
     Given { state }
+}
+
+/// As a load does it.
+fn evolve<A: Evolve>(state: &mut A, event: &A::Event) {
+    if A::is_whole(event) {
+        *state = A::default();
+    }
+    state.evolve(event);
 }
 
 /// An aggregate with a past; see [`given`].
@@ -104,7 +112,7 @@ where
         match self.decision {
             Ok(events) if events == due => {
                 let mut state = self.state;
-                events.iter().for_each(|event| state.evolve(event));
+                events.iter().for_each(|event| evolve(&mut state, event));
                 Given { state }
             }
             Ok(events) => panic!("other events were due{}", difference(&due, &events)),
@@ -154,7 +162,7 @@ where
     pub fn then_state(self, is_so: impl FnOnce(&A) -> bool) -> Given<A> {
         let mut state = self.state;
         match self.decision {
-            Ok(events) => events.iter().for_each(|event| state.evolve(event)),
+            Ok(events) => events.iter().for_each(|event| evolve(&mut state, event)),
             Err(error) => panic!("events were due, but it was rejected: {error:?}"),
         }
         Given { state }.then_state(is_so)

@@ -37,6 +37,8 @@
 //! | events to play with | [`fake`], [`sample`], [`strategy`] |
 //! | whether what many clients saw fits together | [`history`] |
 //! | whether the contract would notice a bug | [`mutants`] |
+//! | a future dropped at every point where it waits | [`sweep()`] |
+//! | servers and networks that fail when told | `servers`, with the feature of that name |
 
 mod clock;
 pub mod contract;
@@ -45,8 +47,12 @@ mod given;
 pub mod history;
 pub mod model;
 pub mod mutants;
+mod not_run;
 pub mod sample;
+#[cfg(feature = "servers")]
+pub mod servers;
 pub mod strategy;
+mod sweep;
 mod world;
 
 #[doc = include_str!("../ADAPTERS.md")]
@@ -54,4 +60,6 @@ pub mod adapters {}
 
 pub use clock::{MovedClock, TestClock};
 pub use given::{Decided, Given, given};
+pub use not_run::not_run;
+pub use sweep::{Swept, sweep};
 pub use world::{SeededRandom, TestWorld};

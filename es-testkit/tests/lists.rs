@@ -33,10 +33,14 @@ macro_rules! listed {
 
 listed! {
     every_promise_of_an_event_store_is_listed: "event_store", contract::event_store_promises();
+    every_promise_of_retention_is_listed: "retention", contract::retention_promises();
+    every_promise_of_moving_is_listed: "moving", contract::moving_promises();
     every_promise_of_checkpoints_is_listed: "checkpoints", contract::checkpoint_promises();
     every_promise_of_snapshots_is_listed: "snapshots", contract::snapshot_promises();
+    every_promise_of_a_shared_cache_is_listed: "shared_cache", contract::shared_cache_promises();
     every_promise_of_timers_is_listed: "timers", contract::timer_promises();
     every_promise_of_views_is_listed: "views", contract::view_promises::<MemoryViews>();
+    every_promise_of_inline_models_is_listed: "inline", contract::inline_promises::<MemoryViews>();
     every_promise_of_a_broker_is_listed: "broker", contract::broker_promises();
 }
 

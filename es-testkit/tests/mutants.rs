@@ -1,13 +1,15 @@
 //! The contract notices every known bug.
 
-use std::panic;
+use std::{fmt, panic};
 
-use es_testkit::mutants::{Bug, hunt};
+use es_testkit::mutants::{
+    Bug, Catch, InlineBug, ViewBug, hunt, hunt_in_inline_models, hunt_in_views,
+};
 
 /// Most catches that are looked for: one would do, the others are shown.
 const ENOUGH: usize = 4;
 
-fn assert_is_caught(bug: Bug) {
+fn assert_is_caught<B: fmt::Debug + Copy>(bug: B, hunt: fn(B, usize) -> Vec<Catch>) {
     panic::set_hook(Box::new(|_| {}));
     let catches = hunt(bug, ENOUGH);
     let _ = panic::take_hook();
@@ -17,21 +19,22 @@ fn assert_is_caught(bug: Bug) {
 }
 
 macro_rules! bugs {
-    ($($name:ident: $bug:ident),* $(,)?) => {
+    ($kind:ident, $hunt:ident, $every:ident; $($name:ident: $bug:ident),* $(,)?) => {
         $(#[test]
         fn $name() {
-            assert_is_caught(Bug::$bug);
+            assert_is_caught($kind::$bug, $hunt);
         })*
 
         #[test]
-        fn every_bug_is_hunted() {
-            let hunted = [$(Bug::$bug),*];
-            assert!(Bug::ALL.iter().all(|bug| hunted.contains(bug)));
+        fn $every() {
+            let hunted = [$($kind::$bug),*];
+            assert!($kind::ALL.iter().all(|bug| hunted.contains(bug)));
         }
     };
 }
 
 bugs! {
+    Bug, hunt, every_bug_is_hunted;
     a_lost_conflict_check_is_noticed: ConflictCheckLost,
     an_exact_version_that_is_off_by_one_is_noticed: ExactOffByOne,
     a_doubled_retry_is_noticed: RetryDoubled,
@@ -56,4 +59,41 @@ bugs! {
     a_tag_that_is_taken_as_a_prefix_is_noticed: TagIsPrefix,
     a_dropped_append_that_is_half_done_is_noticed: DroppedAppendHalfDone,
     a_check_that_is_apart_from_its_write_is_noticed: CheckThenAct,
+}
+
+bugs! {
+    ViewBug, hunt_in_views, every_bug_of_read_models_is_hunted;
+    a_commit_that_ignores_the_epoch_is_noticed: EpochIgnored,
+    a_commit_that_ignores_the_position_is_noticed: PositionIgnored,
+    a_commit_that_is_apart_from_its_check_is_noticed: CheckThenWrite,
+    a_commit_to_nothing_that_succeeds_is_noticed: GoneForgiven,
+    a_parked_row_among_the_rows_is_noticed: ParkedAmongRows,
+    an_unfinished_build_that_answers_is_noticed: NewestAnswers,
+    a_build_that_is_begun_twice_is_noticed: BegunTwice,
+    an_epoch_that_comes_back_is_noticed: EpochsBeginAnew,
+    a_build_that_answers_while_behind_is_noticed: ServesBehind,
+    a_build_that_answers_unseen_is_noticed: ServesUnseen,
+    a_parked_row_that_is_left_is_noticed: ParkedLeft,
+    a_divided_part_that_keeps_its_epoch_is_noticed: DividedKeepEpoch,
+    a_join_of_parts_apart_is_noticed: JoinedAnywhere,
+    an_ignored_lease_is_noticed: LeaseIgnored,
+    a_look_that_is_apart_from_its_taking_is_noticed: LookThenTake,
+    a_part_that_is_taken_under_its_old_epoch_is_noticed: TakenKeepsEpoch,
+    a_lease_that_does_not_end_is_noticed: LeaseForEver,
+    a_renewal_that_ignores_the_epoch_is_noticed: RenewIgnoresEpoch,
+    a_renewal_that_ignores_the_owner_is_noticed: RenewIgnoresOwner,
+    a_lease_that_outlives_its_hand_over_is_noticed: HandOverIgnored,
+    a_commit_that_renews_nothing_is_noticed: CommitKeepsLease,
+}
+
+bugs! {
+    InlineBug, hunt_in_inline_models, every_bug_of_inline_models_is_hunted;
+    an_event_that_is_not_folded_is_noticed: EventForgotten,
+    events_that_are_folded_backwards_are_noticed: FoldedBackwards,
+    a_row_that_is_not_written_is_noticed: RowForgotten,
+    a_row_that_does_not_end_is_noticed: DeletionForgotten,
+    rows_that_are_begun_anew_are_noticed: RowsBegunAnew,
+    an_event_that_is_appended_without_its_fold_is_noticed: FailureForgiven,
+    a_row_of_another_tenant_is_noticed: TenantForgotten,
+    a_commit_that_is_not_told_is_noticed: NothingTold,
 }

@@ -10,15 +10,24 @@
 //! | feature | brings |
 //! |---|---|
 //! | `sqlite` (default) | [`sqlite`]: the embedded event store |
+//! | `postgres` | [`postgres`]: the event store on PostgreSQL |
+//! | `cache` | answers of queries that are remembered |
+//! | `redis` | [`redis`]: a cache of answers that processes share |
+//! | `http` | [`http`]: tokens and versions in headers |
 //! | `messagepack` | a binary codec, `Codec::MessagePack` |
 //! | `schema` | a JSON Schema for each type of event |
+//! | `metrics` | numbers for an operator, through the crate `metrics` |
 
 extern crate self as gesta;
 
 pub use cqrs::{
-    Answer, Command, Commands, CommandsBuilder, Decide, DecideTogether, Decision, Dispatch,
-    Failure, Fate, Guard, Keys, NameClaimedTwice, Outcome, Progress, Projecting, Projection,
-    ProjectionError, Projector, Query, SendError, Sent, Settings, Together, Trace, View,
+    Answer, AnswerStream, Answered, AskError, Asking, BoxError, CacheTag, Change, Command,
+    Commands, CommandsBuilder, Decide, DecideTogether, Decision, Difference, Dispatch, Failure,
+    FailureClass, Fate, Freshness, Gathered, Guard, InlineViews, Keys, Live, ModelSettings,
+    ModelStatus, NameClaimedTwice, OnChange, Outcome, Parked, ParkedNote, ParkedState, PartStatus,
+    Poison, Progress, Projecting, Projection, ProjectionError, Projector, Queries, QueriesBuilder,
+    Query, QuerySettings, Reaction, Rebuild, RebuildProgress, Reply, SendError, Sent, Settings,
+    Stale, StartAt, Streamed, Together, Trace, View,
 };
 pub use es_core::*;
 
@@ -27,6 +36,22 @@ pub use es_core::*;
 pub mod sqlite {
     pub use es_sqlite::{SqliteOptions, SqliteStore, SqliteTx, Synchronous};
 }
+
+/// The event store on PostgreSQL.
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    pub use es_postgres::{Holder, PostgresOptions, PostgresStore, PostgresTx};
+}
+
+/// The cache of answers in Redis.
+#[cfg(feature = "redis")]
+pub mod redis {
+    pub use es_redis_streams::{RedisCache, RedisOptions};
+}
+
+/// Tokens and versions on their way through HTTP.
+#[cfg(feature = "http")]
+pub use cqrs::http;
 
 #[cfg(feature = "schema")]
 #[doc(hidden)]

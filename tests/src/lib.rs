@@ -2,6 +2,14 @@
 
 use es_core::{AppendId, Batch, ContentType, Expected, Name, NewEvent, StreamId, Version, World};
 
+pub use es_testkit::not_run;
+pub use numbers::{assert_shown, keep_numbers, numbers};
+
+#[cfg(unix)]
+pub mod lives;
+pub mod models;
+mod numbers;
+
 /// The events of the worker: `worker-N`, four streams in turn.
 pub fn worker_stream(number: u64) -> StreamId {
     StreamId::new("worker", number % 4).expect("a digit makes a name")
@@ -27,15 +35,4 @@ pub fn batch_at(stream: &StreamId, version: u64, payload: &str) -> Batch {
 pub fn event(event_type: &'static str, payload: &str) -> NewEvent {
     let id = World::real().event_id();
     NewEvent::raw(id, Name::from_static(event_type), ContentType::JSON, payload.to_owned())
-}
-
-/// Says what a test could not do on this machine. `cargo xtask test` collects it
-/// from the file that this environment variable names, and ends with it.
-pub fn not_run(what: &str) {
-    use std::io::Write;
-    eprintln!("not run: {what}");
-    let Some(file) = std::env::var_os("GESTA_NOT_RUN") else { return };
-    let file = std::fs::OpenOptions::new().append(true).create(true).open(file);
-    let written = file.and_then(|mut file| file.write_all(format!("{what}\n").as_bytes()));
-    written.expect("the file that xtask named can be written");
 }

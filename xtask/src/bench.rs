@@ -10,7 +10,7 @@ use crate::{
     workspace::{Workspace, build_release, cargo},
 };
 
-const PEERS: [&str; 2] = ["cqrs-es", "eventcore"];
+const PEERS: [&str; 4] = ["cqrs-es", "eventcore", "esrs", "disintegrate"];
 
 pub(crate) fn run(report: &mut Report, length: Length) -> Result<()> {
     let target = Workspace::read()?.target()?;

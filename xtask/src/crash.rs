@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    Length,
+    Length, rebuild,
     report::{Report, output},
     workspace::{Workspace, build_release},
 };
@@ -43,7 +43,8 @@ impl Plan {
 
 pub(crate) fn run(report: &mut Report, length: Length) -> Result<()> {
     report.command("build for release", &mut build_release())?;
-    report.step("crash", |report| crash(report, &Plan::new(length)))
+    report.step("crash", |report| crash(report, &Plan::new(length)))?;
+    rebuild::run(report, length)
 }
 
 fn crash(report: &mut Report, plan: &Plan) -> Result<()> {
@@ -169,11 +170,11 @@ impl Import {
     }
 }
 
-fn answer(said: &str) -> Result<Value> {
+pub(crate) fn answer(said: &str) -> Result<Value> {
     serde_json::from_str(said.trim()).with_context(|| format!("no JSON: {said:?}"))
 }
 
-fn without_seconds(mut said: Value) -> Value {
+pub(crate) fn without_seconds(mut said: Value) -> Value {
     if let Some(fields) = said.as_object_mut() {
         fields.retain(|name, _| !name.ends_with("_seconds"));
     }
@@ -181,13 +182,13 @@ fn without_seconds(mut said: Value) -> Value {
 }
 
 /// Random moments that a seed repeats.
-struct Moments {
-    seed: u64,
+pub(crate) struct Moments {
+    pub(crate) seed: u64,
     state: u64,
 }
 
 impl Moments {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let seed = match std::env::var(SEED) {
             Ok(seed) => seed.parse().with_context(|| format!("{SEED} is a number"))?,
             Err(_) => RandomState::new().hash_one(SEED),
@@ -196,7 +197,7 @@ impl Moments {
     }
 
     /// The time between moments that are spread evenly over so many seconds.
-    fn gaps(&mut self, count: usize, seconds: f64) -> Vec<Duration> {
+    pub(crate) fn gaps(&mut self, count: usize, seconds: f64) -> Vec<Duration> {
         let mut moments: Vec<f64> = (0..count).map(|_| self.next() * seconds).collect();
         moments.sort_by(f64::total_cmp);
         let before = std::iter::once(0.0).chain(moments.iter().copied());

@@ -5,7 +5,9 @@ mod bench;
 mod ci;
 mod crash;
 mod deny;
+mod rebuild;
 mod report;
+mod services;
 mod test;
 mod workspace;
 
@@ -19,7 +21,7 @@ usage: cargo xtask CHORE
 
   test             every test, the doc tests and the examples
   ci               all that a change has to pass
-  crash [--short]  kill -9 during the import of the flights, again and again
+  crash [--short]  kill -9 during the import and the rebuild of the flights
   bench [--short]  Gesta side by side with its peers";
 
 /// How much of a long suite to run.

@@ -6,19 +6,22 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     report::{Report, output},
-    workspace::{Workspace, answers, cargo},
+    services::Services,
+    workspace::{Workspace, answers, build_debug, cargo},
 };
 
 /// The test in which each store says how many promises it was held to.
 const COUNTED: &str = "the_contract_is_counted";
 
-/// Where tests say what they could not do, see `tests::not_run`.
+/// Where tests say what they could not do, see `es_testkit::not_run`.
 const NOT_RUN: &str = "GESTA_NOT_RUN";
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let not_run = Workspace::read()?.target()?.join("xtask/not-run");
     std::fs::create_dir_all(not_run.parent().context("target has folders")?)?;
-    std::fs::write(&not_run, "")?;
+    let services = report.step("services", Services::start)?;
+    std::fs::write(&not_run, services.missing())?;
+    let cargo = |words: &str| services.known_to(cargo(words));
     let words = match answers(&mut cargo("nextest --version")) {
         true => "nextest run --workspace --locked",
         false => "test --workspace --all-targets --locked",
@@ -27,23 +30,22 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let features = "test --package es-core --package es-derive --all-features --locked";
     report.command("tests of optional features", &mut cargo(features))?;
     report.command("doc tests", &mut cargo("test --doc --workspace --locked"))?;
-    examples(report)?;
-    report.step("promises", promises)?;
+    examples(report, &services)?;
+    report.step("promises", |report| promises(report, &services))?;
     report.step("what was not run", |report| left_out(report, &not_run))
 }
 
 /// Runs each example, with a folder of its own for what it leaves behind.
-fn examples(report: &mut Report) -> Result<()> {
+fn examples(report: &mut Report, services: &Services) -> Result<()> {
     let workspace = Workspace::read()?;
     let target = workspace.target()?;
     let left = target.join("xtask/examples");
     std::fs::create_dir_all(&left)?;
     report.step("examples", |report| {
-        // All at once: each alone would have its dependencies built anew, with
-        // the features that it asks for.
-        report.run(&mut cargo("build --workspace --bins --examples --locked"))?;
+        report.run(&mut build_debug())?;
         for example in workspace.examples() {
-            report.run(Command::new(target.join("debug").join(example)).env("TMPDIR", &left))?;
+            let example = Command::new(target.join("debug").join(example));
+            report.run(services.known_to(example).env("TMPDIR", &left))?;
         }
         Ok(())
     })?;
@@ -51,9 +53,9 @@ fn examples(report: &mut Report) -> Result<()> {
 }
 
 /// Says how many promises each store was held to.
-fn promises(report: &mut Report) -> Result<()> {
+fn promises(report: &mut Report, services: &Services) -> Result<()> {
     let words = format!("test --workspace --lib --tests --locked {COUNTED} -- --nocapture");
-    let said = output(&mut cargo(&words))?;
+    let said = output(&mut services.known_to(cargo(&words)))?;
     // A lone test thread prints the name of the test before its first line.
     let counted = said.lines().filter_map(|line| line.find("contract ").map(|at| &line[at..]));
     let mut counted: Vec<_> = counted.map(str::to_owned).collect();

@@ -76,6 +76,12 @@ pub(crate) fn build_release() -> Command {
     cargo("build --release --locked --package flights --package bench")
 }
 
+/// Builds all programs and examples. At once: each alone would have its
+/// dependencies built anew, with the features that it asks for.
+pub(crate) fn build_debug() -> Command {
+    cargo("build --workspace --bins --examples --locked")
+}
+
 /// Whether a program is there and answers.
 pub(crate) fn answers(program: &mut Command) -> bool {
     program.output().is_ok_and(|output| output.status.success())

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-pub const USAGE: &str = "usage: peer commands|hot|load|bulk|catchup --store sqlite|memory \
-     --path FILE --clients N --sync full|normal --seconds S";
+pub const USAGE: &str = "usage: peer commands|hot|load|bulk|catchup \
+     --store sqlite|memory|postgres --path FILE --sync full|normal --url URL \
+     --clients N --events N --seconds S";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     Sqlite,
     Memory,
+    Postgres,
 }
 
 impl StoreKind {
@@ -19,6 +21,7 @@ impl StoreKind {
         match self {
             Self::Sqlite => "sqlite",
             Self::Memory => "memory",
+            Self::Postgres => "postgres",
         }
     }
 }
@@ -52,8 +55,11 @@ pub struct Options {
     pub workload: String,
     pub store: StoreKind,
     pub path: PathBuf,
-    pub clients: usize,
     pub durability: Durability,
+    pub url: String,
+    pub clients: usize,
+    /// Events in the one stream of `load`.
+    pub events: u64,
     pub seconds: f64,
 }
 
@@ -63,14 +69,14 @@ impl Options {
             workload: args.next().context(USAGE)?,
             store: StoreKind::Sqlite,
             path: PathBuf::new(),
-            clients: 1,
             durability: Durability::Full,
+            url: String::new(),
+            clients: 1,
+            events: 10_000,
             seconds: 3.0,
         };
         while let Some(flag) = args.next() {
-            let value = args
-                .next()
-                .with_context(|| format!("{flag} needs a value"))?;
+            let value = args.next().with_context(|| format!("{flag} needs a value"))?;
             options.set(&flag, &value)?;
         }
         options.check()
@@ -80,10 +86,13 @@ impl Options {
         match (flag, value) {
             ("--store", "sqlite") => self.store = StoreKind::Sqlite,
             ("--store", "memory") => self.store = StoreKind::Memory,
+            ("--store", "postgres") => self.store = StoreKind::Postgres,
             ("--sync", "full") => self.durability = Durability::Full,
             ("--sync", "normal") => self.durability = Durability::Normal,
             ("--path", path) => self.path = PathBuf::from(path),
+            ("--url", url) => self.url = url.to_owned(),
             ("--clients", count) => self.clients = count.parse().context("--clients")?,
+            ("--events", count) => self.events = count.parse().context("--events")?,
             ("--seconds", count) => self.seconds = count.parse().context("--seconds")?,
             _ => bail!("cannot use {flag} {value}\n{USAGE}"),
         }
@@ -91,14 +100,17 @@ impl Options {
     }
 
     fn check(self) -> Result<Self> {
-        if self.clients == 0 {
-            bail!("--clients must be at least 1");
+        if self.clients == 0 || self.events == 0 {
+            bail!("--clients and --events must be at least 1");
         }
         if !(self.seconds > 0.0 && self.seconds <= 600.0) {
             bail!("--seconds must lie in 0 to 600");
         }
         if self.store == StoreKind::Sqlite && self.path.as_os_str().is_empty() {
             bail!("--store sqlite needs --path FILE");
+        }
+        if self.store == StoreKind::Postgres && self.url.is_empty() {
+            bail!("--store postgres needs --url URL");
         }
         Ok(self)
     }

@@ -10,8 +10,6 @@ use crate::args::Options;
 
 /// Accounts that are opened before `commands` and `catchup`.
 pub const ACCOUNTS: u64 = 1_000;
-/// Events in the one stream of `load`.
-pub const LOAD_EVENTS: u64 = 10_000;
 /// Events in one batch of `bulk`.
 pub const BATCH: u64 = 1_000;
 /// Batches after which `bulk` stops, if its time is not over before.
@@ -90,10 +88,8 @@ impl Run {
 /// Lets every client send commands until the time is over.
 pub async fn drive<C: Client>(clients: Vec<C>, seconds: f64) -> Result<Run> {
     let deadline = Instant::now() + Duration::from_secs_f64(seconds);
-    let tasks: Vec<_> = clients
-        .into_iter()
-        .map(|client| tokio::spawn(drive_one(client, deadline)))
-        .collect();
+    let tasks: Vec<_> =
+        clients.into_iter().map(|client| tokio::spawn(drive_one(client, deadline))).collect();
     let mut all = Run::default();
     for task in tasks {
         all.merge(task.await??);

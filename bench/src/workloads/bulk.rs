@@ -11,7 +11,8 @@ use crate::{
     domain::{Account, AccountEvent, account},
     limits,
     measure::{Measured, all_at_once, on_runtime, timed_async},
-    peers::{self, BOTH, Order},
+    peers::{self, Order},
+    postgres,
     stores::Kind,
 };
 
@@ -23,20 +24,23 @@ const PEER_SECONDS: f64 = 60.0;
 
 pub(crate) fn bulk(name: &'static str, kind: Kind) -> Workload {
     let mut workload = Workload::new(name, Unit::PerSecond);
-    if kind != Kind::Memory {
-        workload = workload
-            .with(Role::Limit, "raw insert, 1,000 a tx", move |turn| limits::bulk(&turn.file, kind))
-            .goal(Against::BestPeer, 2.5);
+    if kind == Kind::Postgres {
+        workload = workload.with(Role::Limit, "unnest of 1,000 rows", |_| postgres::unnest());
+    } else if kind != Kind::Memory {
+        workload = workload.with(Role::Limit, "raw insert, 1,000 a tx", move |turn| {
+            limits::bulk(&turn.file, kind)
+        });
     }
-    workload = workload.with(Role::Gesta, "one at a time", move |turn| run(turn, kind, 1)).with(
-        Role::Gesta,
-        "two at a time",
-        move |turn| run(turn, kind, 2),
-    );
-    for peer in BOTH {
+    workload = workload.with(Role::Gesta, "one at a time", move |turn| run(turn, kind, 1));
+    workload = match kind {
+        Kind::Memory => workload,
+        Kind::Postgres => workload.goal(Against::BestPeer, 2.0).goal(Against::Limit, 0.6),
+        Kind::Full | Kind::Normal => workload.goal(Against::BestPeer, 2.5),
+    };
+    workload = workload.with(Role::Gesta, "two at a time", move |turn| run(turn, kind, 2));
+    for &peer in peers::with(kind) {
         workload = workload.with(Role::Peer, peer, move |turn| {
-            let order = Order { workload: "bulk", kind, clients: 1, seconds: PEER_SECONDS };
-            peers::run(turn, peer, order)
+            peers::run(turn, peer, Order::new("bulk", kind, PEER_SECONDS))
         });
     }
     workload

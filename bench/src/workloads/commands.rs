@@ -1,14 +1,15 @@
 //! Deposits into 1,000 open accounts, chosen by chance.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::{Result, anyhow, ensure};
 use gesta::{
-    AggregateStoreExt, Batch, Codec, Commands, EventStore, Expected, NewEvent, Settings, Version,
-    World, stream_of,
+    AggregateStoreExt, Batch, Codec, Commands, EventStore, Expected, NewEvent, SendError, Settings,
+    Version, World, stream_of,
 };
 
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
     domain::{ACCOUNTS, Account, AccountEvent, Deposit, Open, account},
     limits,
     measure::{Client, Measured, Xorshift, drive, on_runtime},
-    peers::{self, BOTH, Order},
+    peers::{self, Order},
+    postgres,
     stores::Kind,
 };
 
@@ -36,29 +38,76 @@ pub(crate) struct Run {
     pub(crate) accounts: usize,
     pub(crate) clients: usize,
     pub(crate) seconds: f64,
+    /// Whether the balances are kept inline.
+    pub(crate) inline: bool,
 }
 
 /// One client, with and without a cache, and without the command bus.
 pub(crate) fn one(name: &'static str, kind: Kind) -> Workload {
-    let workload = many(name, kind, 1)
-        .with(Role::Gesta, "no cache", move |turn| deposits(run(turn, kind, Cache::Off, 1)))
-        .with(Role::Gesta, "append only", move |turn| {
-            let (file, seconds) = (turn.file.clone(), turn.seconds);
-            on_runtime(async move { append_only(kind, &file, seconds).await })
-        });
-    match kind {
-        Kind::Full => workload.goal(Against::BestPeer, 1.9).goal(Against::Limit, 0.9),
-        Kind::Memory | Kind::Normal => workload,
+    let cached = cached(name, kind, 1);
+    let cached = match kind {
+        Kind::Full => cached.goal(Against::BestPeer, 1.9).goal(Against::Limit, 0.9),
+        _ => cached,
+    };
+    with_peers(
+        uncached(cached, kind, 1).with(Role::Gesta, "append only", append_only(kind)),
+        kind,
+        1,
+    )
+}
+
+/// What to reach, as a multiple of the best peer and of the limit.
+pub(crate) type Times = (f64, Option<f64>);
+
+/// With and without a cache.
+pub(crate) fn on_postgres(
+    name: &'static str,
+    clients: usize,
+    cache: Times,
+    no_cache: Times,
+) -> Workload {
+    let kind = Kind::Postgres;
+    let reach = |workload: Workload, (peer, limit): Times| {
+        let workload = workload.goal(Against::BestPeer, peer);
+        limit.into_iter().fold(workload, |workload, limit| workload.goal(Against::Limit, limit))
+    };
+    let mut workload = reach(cached(name, kind, clients), cache);
+    workload = reach(uncached(workload, kind, clients), no_cache);
+    if clients == 1 {
+        workload = workload.with(Role::Gesta, "append only", append_only(kind));
     }
+    with_peers(workload, kind, clients)
 }
 
 pub(crate) fn goal(name: &'static str, kind: Kind, clients: usize) -> Workload {
-    many(name, kind, clients).goal(Against::BestPeer, 8.0)
+    with_peers(cached(name, kind, clients).goal(Against::BestPeer, 8.0), kind, clients)
 }
 
 pub(crate) fn many(name: &'static str, kind: Kind, clients: usize) -> Workload {
+    with_peers(cached(name, kind, clients), kind, clients)
+}
+
+fn uncached(workload: Workload, kind: Kind, clients: usize) -> Workload {
+    workload
+        .with(Role::Gesta, "no cache", move |turn| deposits(run(turn, kind, Cache::Off, clients)))
+}
+
+/// What it costs to keep the balances inline.
+pub(crate) fn inline(name: &'static str, kind: Kind, clients: usize) -> Workload {
+    let plain = move |turn: &Turn<'_>| run(turn, kind, Cache::On, clients);
+    Workload::new(name, Unit::PerSecond)
+        .with(Role::Limit, "without a view", move |turn| deposits(plain(turn)))
+        .with(Role::Gesta, "inline view", move |turn| deposits(Run { inline: true, ..plain(turn) }))
+}
+
+/// The limits, and Gesta with a cache.
+fn cached(name: &'static str, kind: Kind, clients: usize) -> Workload {
     let mut workload = Workload::new(name, Unit::PerSecond);
-    if kind != Kind::Memory {
+    if kind == Kind::Postgres {
+        workload = workload.with(Role::Limit, "durable insert of one row", move |turn| {
+            postgres::insert(clients, turn.seconds)
+        });
+    } else if kind != Kind::Memory {
         for rows in [1, u32::try_from(clients).unwrap_or(1)].into_iter().take(clients.min(2)) {
             workload =
                 workload.with(Role::Limit, format!("raw insert, {rows} a tx"), move |turn| {
@@ -66,12 +115,14 @@ pub(crate) fn many(name: &'static str, kind: Kind, clients: usize) -> Workload {
                 });
         }
     }
-    workload = workload
-        .with(Role::Gesta, "cache", move |turn| deposits(run(turn, kind, Cache::On, clients)));
-    for peer in BOTH {
+    workload.with(Role::Gesta, "cache", move |turn| deposits(run(turn, kind, Cache::On, clients)))
+}
+
+fn with_peers(mut workload: Workload, kind: Kind, clients: usize) -> Workload {
+    for &peer in peers::with(kind) {
         workload = workload.with(Role::Peer, peer, move |turn| {
-            let seconds = turn.seconds;
-            peers::run(turn, peer, Order { workload: "commands", kind, clients, seconds })
+            let order = Order { clients, ..Order::new("commands", kind, turn.seconds) };
+            peers::run(turn, peer, order)
         });
     }
     workload
@@ -79,26 +130,19 @@ pub(crate) fn many(name: &'static str, kind: Kind, clients: usize) -> Workload {
 
 fn run(turn: &Turn<'_>, kind: Kind, cache: Cache, clients: usize) -> Run {
     let (file, seconds) = (turn.file.clone(), turn.seconds);
-    Run { file, kind, cache, accounts: ACCOUNTS, clients, seconds }
+    Run { file, kind, cache, accounts: ACCOUNTS, clients, seconds, inline: false }
 }
 
 /// Opens the accounts, sends deposits, and looks whether all are there.
 pub(crate) fn deposits(run: Run) -> Result<Measured> {
     on_runtime(async move {
-        let opened = run.kind.open(&run.file).await?;
-        let commands = bus(Arc::clone(&opened.store), run.cache)?;
-        for number in 0..run.accounts {
-            let open = Open { account: account(number), owner: format!("owner of {number}") };
-            commands.send(open).await.map_err(|e| anyhow!("{e:?}"))?;
-        }
-        let depositor = |client| Depositor {
-            commands: commands.clone(),
-            random: Xorshift::seeded(client),
-            client,
-            accounts: run.accounts,
-            number: client as u64 * 1_000_000_000,
+        let opened = match run.inline {
+            true => run.kind.open_inline(&run.file).await?,
+            false => run.kind.open(&run.file).await?,
         };
-        let clients = (0..run.clients).map(depositor).collect();
+        let commands = bus(Arc::clone(&opened.store), run.cache)?;
+        open_accounts(&commands, run.accounts).await?;
+        let clients = depositors(&commands, run.accounts, 0..run.clients);
         let (measured, sent) = drive(clients, run.seconds).await?;
         check(&*opened.store, run.accounts, sent).await?;
         commands.drain().await;
@@ -107,7 +151,35 @@ pub(crate) fn deposits(run: Run) -> Result<Measured> {
     })
 }
 
-fn bus(store: Arc<dyn EventStore>, cache: Cache) -> Result<Commands> {
+/// Opens the accounts; those that are open already are loaded into the cache.
+pub(crate) async fn open_accounts(commands: &Commands, accounts: usize) -> Result<()> {
+    for number in 0..accounts {
+        let open = Open { account: account(number), owner: format!("owner of {number}") };
+        match commands.send(open).await {
+            Ok(_) | Err(SendError::Rejected(_)) => {}
+            Err(error) => return Err(anyhow!("{error:?}")),
+        }
+    }
+    Ok(())
+}
+
+/// These clients, over one bus.
+pub(crate) fn depositors(
+    commands: &Commands,
+    accounts: usize,
+    clients: Range<usize>,
+) -> Vec<Depositor> {
+    let depositor = |client| Depositor {
+        commands: commands.clone(),
+        random: Xorshift::seeded(client),
+        client,
+        accounts,
+        number: client as u64 * 1_000_000_000,
+    };
+    clients.map(depositor).collect()
+}
+
+pub(crate) fn bus(store: Arc<dyn EventStore>, cache: Cache) -> Result<Commands> {
     let settings = match cache {
         Cache::On => Settings::<Account>::new().cache(10_000),
         Cache::Off => Settings::new(),
@@ -115,7 +187,7 @@ fn bus(store: Arc<dyn EventStore>, cache: Cache) -> Result<Commands> {
     Ok(Commands::builder(store).aggregate(settings)?.build())
 }
 
-struct Depositor {
+pub(crate) struct Depositor {
     commands: Commands,
     random: Xorshift,
     client: usize,
@@ -137,7 +209,7 @@ impl Client for Depositor {
     }
 }
 
-async fn check(store: &dyn EventStore, accounts: usize, sent: u64) -> Result<()> {
+pub(crate) async fn check(store: &dyn EventStore, accounts: usize, sent: u64) -> Result<()> {
     let mut stored = 0;
     for number in 0..accounts {
         stored += store.load::<Account>(&account(number)).await?.state.deposits;
@@ -147,7 +219,14 @@ async fn check(store: &dyn EventStore, accounts: usize, sent: u64) -> Result<()>
 }
 
 /// Appends events of 1,000 streams, without loading and deciding.
-async fn append_only(kind: Kind, file: &Path, seconds: f64) -> Result<Measured> {
+fn append_only(kind: Kind) -> impl Fn(&Turn<'_>) -> Result<Measured> {
+    move |turn| {
+        let (file, seconds) = (turn.file.clone(), turn.seconds);
+        on_runtime(async move { append(kind, &file, seconds).await })
+    }
+}
+
+async fn append(kind: Kind, file: &Path, seconds: f64) -> Result<Measured> {
     let opened = kind.open(file).await?;
     let appender = Appender {
         store: Arc::clone(&opened.store),

@@ -3,7 +3,7 @@
 use crate::{
     contest::{Against, Role, Turn, Unit, Workload},
     measure::Measured,
-    peers::{self, BOTH, Order},
+    peers::{self, ESRS, Order},
     stores::Kind,
     workloads::commands::{Cache, Run, deposits},
 };
@@ -15,10 +15,12 @@ pub(crate) fn hot(name: &'static str, kind: Kind) -> Workload {
         .with(Role::Limit, "Gesta, 16 on 16", move |turn| run(turn, kind, CLIENTS))
         .with(Role::Gesta, "16 on one", move |turn| run(turn, kind, 1))
         .goal(Against::Limit, 0.8);
-    for peer in BOTH {
+    for &peer in peers::with(kind) {
         workload = workload.with(Role::Peer, peer, move |turn| {
-            let seconds = turn.seconds;
-            peers::run(turn, peer, Order { workload: "hot", kind, clients: CLIENTS, seconds })
+            // With a lock it does best.
+            let workload = if peer == ESRS { "hot-locked" } else { "hot" };
+            let order = Order { clients: CLIENTS, ..Order::new(workload, kind, turn.seconds) };
+            peers::run(turn, peer, order)
         });
     }
     workload
@@ -26,5 +28,6 @@ pub(crate) fn hot(name: &'static str, kind: Kind) -> Workload {
 
 fn run(turn: &Turn<'_>, kind: Kind, accounts: usize) -> anyhow::Result<Measured> {
     let (file, seconds) = (turn.file.clone(), turn.seconds);
-    deposits(Run { file, kind, cache: Cache::On, accounts, clients: CLIENTS, seconds })
+    let (cache, clients, inline) = (Cache::On, CLIENTS, false);
+    deposits(Run { file, kind, cache, accounts, clients, seconds, inline })
 }

@@ -3,21 +3,35 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod bank;
+mod beside;
 mod cache;
 mod catalogue;
 mod claims;
+#[cfg(feature = "metrics")]
+mod counted;
 mod decisions;
 mod evolving;
 mod faulty;
+mod hooked;
+mod inline;
+mod lag;
 mod lanes;
 mod layers;
 mod lost;
 mod once;
+mod panics;
+mod parking;
 mod projections;
+mod questions;
 mod races;
+mod reactions;
+mod rebuilding;
+mod repairing;
+mod retention;
 mod rows;
 mod sending;
 mod snapshots;
 mod spans;
 mod together;
 mod views;
+mod workers;

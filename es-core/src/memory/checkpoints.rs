@@ -1,3 +1,5 @@
+use std::fmt;
+
 use async_trait::async_trait;
 use dashmap::DashMap;
 
@@ -35,7 +37,7 @@ impl Checkpoints for MemoryCheckpoints {
 }
 
 pub(super) fn compare_and_set(
-    name: &Name,
+    name: &impl fmt::Display,
     found: &mut Checkpoint,
     seen: Checkpoint,
     next: Checkpoint,
@@ -47,7 +49,7 @@ pub(super) fn compare_and_set(
     Ok(())
 }
 
-fn fenced(name: &Name, found: Checkpoint) -> StoreError {
+fn fenced(name: &impl fmt::Display, found: Checkpoint) -> StoreError {
     let Checkpoint { epoch, position } = found;
     let message =
         format!("{name} was moved to epoch {epoch}, position {position} by another owner");

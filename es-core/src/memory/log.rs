@@ -5,17 +5,39 @@ use foldhash::fast::RandomState;
 
 use crate::{
     AppendError, AppendId, Appended, Batch, Claim, ClaimChange, Conflict, Direction, Expected,
-    Name, Page, Position, Read, RecordedEvent, Scope, StreamId, Tenant, Version, Write, Written,
-    limits,
+    ImportError, Name, Page, Position, Read, RecordedEvent, Scope, StreamId, TOMBSTONED, Tenant,
+    Version, Write, Written, limits,
 };
 
-/// The events of all streams in one vector; position *p* stands at index *p* - 1.
+/// The events of all streams in one vector, in the order of their positions.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    events: Vec<RecordedEvent>,
-    streams: HashMap<StreamId, Vec<usize>, RandomState>,
+    pub(super) events: Vec<Place>,
+    pub(super) streams: HashMap<StreamId, Places, RandomState>,
     appends: HashMap<(Tenant, AppendId), First, RandomState>,
-    claims: HashMap<(Tenant, Name, Name), StreamId>,
+    pub(super) claims: HashMap<(Tenant, Name, Name), StreamId>,
+}
+
+/// A position; its event is gone once it is removed.
+#[derive(Debug)]
+pub(super) struct Place {
+    position: Position,
+    pub(super) event: Option<RecordedEvent>,
+}
+
+/// Where the events of a stream stand.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// How many events before the first were removed.
+    pub(super) removed: usize,
+    pub(super) indices: Vec<usize>,
+    pub(super) is_tombstoned: bool,
+}
+
+impl Places {
+    pub(super) fn version(&self) -> Version {
+        Version::NONE.plus(self.removed + self.indices.len())
+    }
 }
 
 /// What an append came to: most have one write.
@@ -33,6 +55,13 @@ impl First {
         }
     }
 
+    fn last(&mut self) -> &mut Written {
+        match self {
+            Self::One(written) => written,
+            Self::Several(writes) => writes.last_mut().expect("several writes"),
+        }
+    }
+
     fn repeated(&self) -> Appended {
         let writes = match self {
             Self::One(written) => vec![*written],
@@ -45,25 +74,67 @@ impl First {
 
 impl Log {
     pub(super) fn head(&self) -> Position {
-        self.events.last().map_or(Position::START, |event| event.position)
+        self.events.last().map_or(Position::START, |place| place.position)
+    }
+
+    /// Whether nothing was ever appended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.appends.is_empty() && self.claims.is_empty()
+    }
+
+    /// Takes an event that was recorded elsewhere, as it is.
+    pub(super) fn import(&mut self, event: RecordedEvent) -> Result<(), ImportError> {
+        let before = self.version(&event.stream);
+        if before != Version::NONE && event.version != before.plus(1) {
+            return Err(ImportError::hole(event.position));
+        }
+        if let Some(id) = event.append_id {
+            self.import_append(id, &event);
+        }
+        let places = self.streams.entry(event.stream.clone()).or_default();
+        if before == Version::NONE {
+            places.removed = usize::try_from(event.version.get() - 1).unwrap_or(usize::MAX);
+        }
+        places.indices.push(self.events.len());
+        places.is_tombstoned |= event.event_type == TOMBSTONED;
+        self.events.push(Place { position: event.position, event: Some(event) });
+        Ok(())
+    }
+
+    /// What follows in one stream is taken for one write.
+    fn import_append(&mut self, id: AppendId, event: &RecordedEvent) {
+        let written = Written { version: event.version, position: event.position };
+        let Some(first) = self.appends.get_mut(&(event.stream.tenant().clone(), id)) else {
+            self.appends.insert((event.stream.tenant().clone(), id), First::One(written));
+            return;
+        };
+        let last = first.last();
+        let at = self.events.partition_point(|place| place.position < last.position);
+        let before = self.events.get(at).and_then(|place| place.event.as_ref());
+        match before.is_some_and(|before| before.stream == event.stream) {
+            true => *last = written,
+            false => first.add(written),
+        }
     }
 
     /// Decides everything first and writes afterwards, so that a refused batch
-    /// leaves no trace.
+    /// leaves no trace. The last to decide is `check`.
     pub(super) fn append(
         &mut self,
         batch: Batch,
         now: DateTime<Utc>,
+        check: impl FnOnce(&Self, &Batch) -> Result<(), AppendError>,
     ) -> Result<Appended, AppendError> {
         if let Some(first) = self.repeated(&batch)? {
             return Ok(first);
         }
-        self.check_expected(&batch.writes)?;
+        self.check_streams(&batch.writes)?;
         self.check_unless(&batch)?;
         let claims = batch.claims_in_order();
         for (at, claim) in claims.iter().enumerate() {
             self.check_claim(claim, &claims[..at])?;
         }
+        check(self, &batch)?;
         for claim in &claims {
             self.change_claim(claim);
         }
@@ -90,44 +161,51 @@ impl Log {
         }
     }
 
-    fn version(&self, stream: &StreamId) -> Version {
-        Version::NONE.plus(self.streams.get(stream).map_or(0, Vec::len))
+    pub(super) fn version(&self, stream: &StreamId) -> Version {
+        self.streams.get(stream).map_or(Version::NONE, Places::version)
     }
 
-    fn check_expected(&self, writes: &[Write]) -> Result<(), AppendError> {
+    fn check_streams(&self, writes: &[Write]) -> Result<(), AppendError> {
         for (at, write) in writes.iter().enumerate() {
+            let places = self.streams.get(&write.stream);
+            if places.is_some_and(|places| places.is_tombstoned) {
+                return Err(AppendError::Gone { stream: write.stream.clone() });
+            }
             if write.expected == Expected::Any {
                 continue;
             }
             let same = writes[..at].iter().filter(|earlier| earlier.stream == write.stream);
-            let actual = self.version(&write.stream);
+            let actual = places.map_or(Version::NONE, Places::version);
             if !write.expected.allows(actual.plus(same.map(|write| write.events.len()).sum())) {
-                return Err(self.conflict(write, actual));
+                return Err(self.conflict(&write.stream, write.expected));
             }
         }
         Ok(())
     }
 
-    fn conflict(&self, write: &Write, actual: Version) -> AppendError {
-        let seen = match write.expected {
+    pub(super) fn conflict(&self, stream: &StreamId, expected: Expected) -> AppendError {
+        let seen = match expected {
             Expected::Exact(version) => version,
             _ => Version::NONE,
         };
-        let unseen = self.after_version(&write.stream, seen).unwrap_or_default();
-        AppendError::Conflict(Box::new(Conflict { stream: write.stream.clone(), actual, unseen }))
+        let unseen = self.after_version(stream, seen).unwrap_or_default();
+        let actual = self.version(stream);
+        AppendError::Conflict(Box::new(Conflict { stream: stream.clone(), actual, unseen }))
     }
 
     fn after_version(&self, stream: &StreamId, seen: Version) -> Option<Vec<RecordedEvent>> {
         let seen = usize::try_from(seen.get()).ok()?;
-        let unseen = self.streams.get(stream)?.get(seen..)?;
+        let places = self.streams.get(stream)?;
+        let unseen = places.indices.get(seen.saturating_sub(places.removed)..)?;
         let few = unseen.len() <= limits::CONFLICT_EVENTS;
-        few.then(|| unseen.iter().map(|at| self.events[*at].clone()).collect())
+        few.then(|| unseen.iter().filter_map(|at| self.events[*at].event.clone()).collect())
     }
 
     fn check_unless(&self, batch: &Batch) -> Result<(), AppendError> {
         let Some(tenant) = batch.tenant() else { return Ok(()) };
         for unless in &batch.unless {
-            let later = self.events.iter().rev().take_while(|e| e.position > unless.after);
+            let later = self.between(unless.after, self.head()).iter().rev();
+            let later = later.filter_map(|place| place.event.as_ref());
             let ours = later.filter(|event| event.stream.tenant() == tenant);
             if let Some(event) = ours.filter(|event| unless.criteria.matches(event)).last() {
                 return Err(AppendError::Overtaken { position: event.position });
@@ -176,20 +254,21 @@ impl Log {
         appended
     }
 
-    fn write_stream(&mut self, write: Write, now: DateTime<Utc>) -> Written {
+    pub(super) fn write_stream(&mut self, write: Write, now: DateTime<Utc>) -> Written {
         let Write { append_id, stream, events, .. } = write;
         if events.is_empty() {
             return Written { version: self.version(&stream), position: Position::START };
         }
         let places = self.streams.entry(stream.clone()).or_default();
         for event in events {
-            places.push(self.events.len());
-            let position = Position::new(self.events.len() as u64 + 1);
-            let version = Version::NONE.plus(places.len());
-            let stream = stream.clone();
-            self.events.push(RecordedEvent::new(event, stream, version, position, append_id, now));
+            let last = self.events.last().map_or(Position::START, |place| place.position);
+            let position = Position::new(last.get() + 1);
+            places.indices.push(self.events.len());
+            let (stream, version) = (stream.clone(), places.version());
+            let event = RecordedEvent::new(event, stream, version, position, append_id, now);
+            self.events.push(Place { position, event: Some(event) });
         }
-        Written { version: Version::NONE.plus(places.len()), position: self.head() }
+        Written { version: places.version(), position: self.head() }
     }
 
     /// Up to `wanted` events after `after` and up to `up_to`.
@@ -205,21 +284,23 @@ impl Log {
         };
         let found = match (&read.scope, read.direction) {
             (Scope::Stream(stream), direction) => {
-                let places = self.streams.get(stream).map(Vec::as_slice).unwrap_or_default();
-                let events = places.iter().map(|at| &self.events[*at]);
+                let places = self.streams.get(stream).map(|places| places.indices.as_slice());
+                let places = places.unwrap_or_default().iter();
+                let events = places.filter_map(|at| self.events[*at].event.as_ref());
                 take(events, direction, ours, wanted)
             }
-            (_, direction) => take(self.between(after, up_to).iter(), direction, ours, wanted),
+            (_, direction) => {
+                let events = self.between(after, up_to).iter();
+                take(events.filter_map(|place| place.event.as_ref()), direction, ours, wanted)
+            }
         };
         let full = found.len() == wanted;
         let through = found.last().filter(|_| full).map_or(up_to, |event| event.position);
         Page { events: found, through }
     }
 
-    fn between(&self, after: Position, up_to: Position) -> &[RecordedEvent] {
-        let index = |position: Position| {
-            usize::try_from(position.get()).unwrap_or(usize::MAX).min(self.events.len())
-        };
+    fn between(&self, after: Position, up_to: Position) -> &[Place] {
+        let index = |position| self.events.partition_point(|place| place.position <= position);
         let (from, to) = (index(after), index(up_to));
         &self.events[from.min(to)..to]
     }

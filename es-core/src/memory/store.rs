@@ -1,23 +1,25 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::log::Log;
+use super::{MemoryViews, inlined::Inlined, log::Log};
 use crate::{
-    Abilities, AppendError, Appended, Batch, Direction, Durability, EventStore, Page, Pages,
-    Position, Read, StoreError, StoreErrorKind, World, limits,
+    Abilities, AppendError, Appended, Batch, Direction, Durability, EventStore, Import,
+    ImportError, Imported, Inline, Page, Pages, Position, Read, StoreError, StoreErrorKind, World,
+    limits,
 };
 
 /// A log that lives as long as the process; clones share it. See [`EventStore`]
 /// for an example.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
-    log: Arc<RwLock<Log>>,
+    pub(super) log: Arc<RwLock<Log>>,
     head: watch::Sender<Position>,
-    world: World,
+    pub(super) world: World,
+    inline: Arc<OnceLock<Inlined>>,
 }
 
 impl MemoryStore {
@@ -28,11 +30,61 @@ impl MemoryStore {
 
     /// An empty log that takes its time from this world.
     pub fn in_world(world: World) -> Self {
-        Self { log: Arc::default(), head: watch::Sender::new(Position::START), world }
+        let head = watch::Sender::new(Position::START);
+        Self { log: Arc::default(), head, world, inline: Arc::default() }
+    }
+
+    /// The same store, which can keep these models with each append, in these views: see
+    /// [`Inline`].
+    ///
+    /// # Panics
+    ///
+    /// If the store or the views have some already.
+    #[must_use]
+    pub fn inline(self, views: &MemoryViews, inline: impl Inline) -> Self {
+        let inlined = Inlined::new(views, &self.log, Arc::new(inline));
+        assert!(self.inline.set(inlined).is_ok(), "a store has inline models once");
+        self
+    }
+
+    pub(super) fn advance(&self, position: Position) {
+        self.head.send_if_modified(|head| {
+            let moved = position > *head;
+            *head = position.max(*head);
+            // Whoever subscribes later looks before it waits.
+            moved && self.head.receiver_count() > 0
+        });
     }
 
     fn page(&self, read: &Read, after: Position, up_to: Position) -> Page {
         self.log.read().page(read, after, up_to, limits::PAGE_EVENTS)
+    }
+}
+
+#[async_trait]
+impl Import for MemoryStore {
+    async fn import(&self, mut pages: Pages) -> Result<Imported, ImportError> {
+        if self.inline.get().is_some_and(Inlined::is_live) {
+            return Err(ImportError::inline());
+        }
+        if !self.log.read().is_empty() {
+            return Err(ImportError::NotEmpty);
+        }
+        let (mut taken, mut imported) = (Log::default(), Imported::default());
+        while let Some(page) = pages.next().await {
+            for event in page.map_err(ImportError::Source)?.events {
+                imported.take(&event)?;
+                taken.import(event)?;
+            }
+        }
+        let mut log = self.log.write();
+        if !log.is_empty() {
+            return Err(ImportError::NotEmpty);
+        }
+        *log = taken;
+        drop(log);
+        self.advance(imported.position);
+        Ok(imported)
     }
 }
 
@@ -47,13 +99,12 @@ impl EventStore for MemoryStore {
     async fn append(&self, batch: Batch) -> Result<Appended, AppendError> {
         batch.check()?;
         let now = self.world.now();
-        let appended = self.log.write().append(batch, now)?;
-        self.head.send_if_modified(|head| {
-            let moved = appended.position > *head;
-            *head = appended.position.max(*head);
-            // Whoever subscribes later looks before it waits.
-            moved && self.head.receiver_count() > 0
-        });
+        let concerned = self.inline.get().filter(|inlined| inlined.is_concerned(&batch));
+        let appended = match concerned {
+            Some(inlined) => inlined.append(&self.log, batch, now),
+            None => self.log.write().append(batch, now, |_, _| Ok(())),
+        }?;
+        self.advance(appended.position);
         Ok(appended)
     }
 

@@ -1,43 +1,60 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
     ops::Bound,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::checkpoints::compare_and_set;
-use crate::{Checkpoint, Name, Row, RowId, Rows, StoreError, Views};
+use super::{
+    builds::{Keeping, Known},
+    inlined::Linked,
+};
+use crate::{
+    Changes, Checkpoint, Kind, Lookup, Name, Part, Row, RowId, Rows, StoreError, Views, World,
+};
 
 /// Read models that live as long as the process; see [`Views`] for an example.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MemoryViews {
-    models: Arc<Mutex<HashMap<Name, Model>>>,
+    pub(super) models: Arc<Mutex<Models>>,
+    pub(super) world: World,
+    pub(super) log: Arc<OnceLock<Linked>>,
 }
 
 #[derive(Debug, Default)]
-struct Model {
-    checkpoint: Checkpoint,
-    rows: BTreeMap<RowId, Bytes>,
+pub(super) struct Models {
+    pub(super) builds: BTreeMap<(Name, u64), Known>,
+    pub(super) rows: BTreeMap<(Name, u64), Found>,
+    /// The epoch at which the parts of a new build begin, if it is not the first.
+    pub(super) epochs: BTreeMap<Name, u64>,
+}
+
+/// The rows of one build, and those beside it.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) rows: BTreeMap<RowId, Bytes>,
+    pub(super) parked: BTreeMap<RowId, Bytes>,
 }
 
 /// What a free-form projection does at its commit, in order.
 ///
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
-/// use es_core::{Name, Position, Views, memory::MemoryViews};
+/// use es_core::{Builds, BuildChange, Changes, Name, Part, Position, Slices, Views, memory::MemoryViews};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (views, counter) = (MemoryViews::new(), Arc::new(AtomicU32::new(0)));
-/// let name = Name::new("counter")?;
-/// let (mut tx, seen) = views.begin(&name).await?;
+/// let part = Part::new(Name::new("counter")?, 1, Slices::ALL);
+/// views.change(BuildChange::begin(part.model.clone(), 1)).await?;
+/// let (mut tx, seen) = views.begin(&part).await?;
 /// let counted = Arc::clone(&counter);
 /// tx.run(move || { counted.fetch_add(1, Ordering::Relaxed); });
 /// assert_eq!(counter.load(Ordering::Relaxed), 0);
-/// views.commit(&name, tx, vec![], seen, seen.at(Position::new(1))).await?;
+/// views.commit(&part, tx, Changes::default(), seen, seen.at(Position::new(1))).await?;
 /// assert_eq!(counter.load(Ordering::Relaxed), 1);
 /// # Ok(())
 /// # }
@@ -57,71 +74,92 @@ impl MemoryTx {
 impl MemoryViews {
     /// No read model yet.
     pub fn new() -> Self {
-        Self::default()
+        Self::in_world(World::real())
+    }
+
+    /// No read model yet; leases are measured by the clock of this world.
+    pub fn in_world(world: World) -> Self {
+        Self { models: Arc::default(), world, log: Arc::default() }
+    }
+}
+
+impl Default for MemoryViews {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Views for MemoryViews {
     type Tx = MemoryTx;
 
-    async fn begin(&self, projection: &Name) -> Result<(MemoryTx, Checkpoint), StoreError> {
-        let models = self.models.lock();
-        let checkpoint = models.get(projection).map(|model| model.checkpoint);
+    async fn begin(&self, part: &Part) -> Result<(MemoryTx, Checkpoint), StoreError> {
+        let mut models = self.models.lock();
+        let checkpoint = models.keeping(part).map(|keeping| keeping.checkpoint);
         Ok((MemoryTx::default(), checkpoint.unwrap_or_default()))
     }
 
-    async fn rows(&self, projection: &Name, rows: Rows) -> Result<Vec<Row>, StoreError> {
+    async fn rows(&self, lookup: Lookup) -> Result<Vec<Row>, StoreError> {
         let models = self.models.lock();
-        Ok(models.get(projection).map(|model| model.find(rows)).unwrap_or_default())
+        let build = lookup.build.or_else(|| models.serving(&lookup.model));
+        let found = build.and_then(|build| models.rows.get(&(lookup.model, build)));
+        Ok(found.map(|found| find(found.of(lookup.kind), lookup.rows)).unwrap_or_default())
     }
 
     async fn commit(
         &self,
-        projection: &Name,
+        part: &Part,
         tx: MemoryTx,
-        rows: Vec<Row>,
+        changes: Changes,
         seen: Checkpoint,
         next: Checkpoint,
     ) -> Result<(), StoreError> {
+        let now = self.world.now();
         let mut models = self.models.lock();
-        let model = models.entry(projection.clone()).or_default();
-        compare_and_set(projection, &mut model.checkpoint, seen, next)?;
-        for Row { id, value } in rows {
-            match value {
-                Some(value) => model.rows.insert(id, value),
-                None => model.rows.remove(&id),
-            };
-        }
+        Keeping::compare_and_set(models.keeping(part), part, seen, next)?.renew(now);
+        let found = models.rows.entry((part.model.clone(), part.build)).or_default();
+        put(&mut found.rows, changes.rows);
+        put(&mut found.parked, changes.parked);
         tx.steps.into_iter().for_each(|step| step());
         Ok(())
     }
+}
 
-    async fn reset(&self, projection: &Name) -> Result<Checkpoint, StoreError> {
-        let mut models = self.models.lock();
-        let model = models.entry(projection.clone()).or_default();
-        let checkpoint = Checkpoint { epoch: model.checkpoint.epoch + 1, ..Checkpoint::default() };
-        *model = Model { checkpoint, rows: BTreeMap::new() };
-        Ok(checkpoint)
+impl Found {
+    fn of(&self, kind: Kind) -> &BTreeMap<RowId, Bytes> {
+        match kind {
+            Kind::Row => &self.rows,
+            Kind::Parked => &self.parked,
+        }
     }
 }
 
-impl Model {
-    fn find(&self, rows: Rows) -> Vec<Row> {
-        let row =
-            |(id, value): (&RowId, &Bytes)| Row { id: id.clone(), value: Some(value.clone()) };
-        match rows {
-            Rows::These(mut ids) => {
-                ids.sort_unstable();
-                ids.iter().filter_map(|id| self.rows.get_key_value(id)).map(row).collect()
-            }
-            Rows::Of { tenant, after, limit } => {
-                let from = match after {
-                    Some(key) => Bound::Excluded(RowId::new(tenant.clone(), key)),
-                    None => Bound::Included(RowId::new(tenant.clone(), "")),
-                };
-                let found = self.rows.range((from, Bound::Unbounded));
-                found.take_while(|(id, _)| id.tenant == tenant).take(limit).map(row).collect()
-            }
+pub(super) fn put(rows: &mut BTreeMap<RowId, Bytes>, changes: Vec<Row>) {
+    for Row { id, value } in changes {
+        match value {
+            Some(value) => rows.insert(id, value),
+            None => rows.remove(&id),
+        };
+    }
+}
+
+pub(super) fn find(found: &BTreeMap<RowId, Bytes>, rows: Rows) -> Vec<Row> {
+    let row = |(id, value): (&RowId, &Bytes)| Row { id: id.clone(), value: Some(value.clone()) };
+    match rows {
+        Rows::These(mut ids) => {
+            ids.sort_unstable();
+            ids.iter().filter_map(|id| found.get_key_value(id)).map(row).collect()
+        }
+        Rows::Of { tenant, after, limit } => {
+            let from = match after {
+                Some(key) => Bound::Excluded(RowId::new(tenant.clone(), key)),
+                None => Bound::Included(RowId::new(tenant.clone(), "")),
+            };
+            let found = found.range((from, Bound::Unbounded));
+            found.take_while(|(id, _)| id.tenant == tenant).take(limit).map(row).collect()
+        }
+        Rows::Every { after, limit } => {
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            found.range((from, Bound::Unbounded)).take(limit).map(row).collect()
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     upcasters::{Key, Rule, Upcasters},
     widen,
 };
-use crate::Name;
+use crate::{Name, retention::RESERVED};
 
 /// Most rules that one event goes through, one after another.
 const STEPS: usize = 64;
@@ -40,6 +40,12 @@ pub enum UpcastError {
     /// A type that is dropped whatever its version has another rule too.
     #[error("{event_type} is dropped whatever its version, remove its other rules")]
     Dropped {
+        /// The type.
+        event_type: Name,
+    },
+    /// What the store itself writes is read as it is.
+    #[error("{event_type} is the store's own, remove the rules for it")]
+    Marker {
         /// The type.
         event_type: Name,
     },
@@ -112,6 +118,9 @@ fn insert(
     version: Option<u32>,
     rule: Rule,
 ) -> Result<(), UpcastError> {
+    if event_type.starts_with(RESERVED) {
+        return Err(UpcastError::Marker { event_type });
+    }
     let of_type = rules.by_type.entry(event_type.clone()).or_default();
     if of_type.contains_key(&None) || (version.is_none() && !of_type.is_empty()) {
         return Err(UpcastError::Dropped { event_type });
@@ -190,6 +199,12 @@ mod tests {
         let dropped = UpcastError::Dropped { event_type: D };
         assert_eq!(refused(upcasters().one_to_one(D, 1, Ok)), dropped);
         assert_eq!(refused(Upcasters::new().one_to_one(D, 1, Ok).dropping(D)), dropped);
+    }
+
+    #[test]
+    fn a_rule_for_a_marker_is_refused() {
+        let marker = UpcastError::Marker { event_type: crate::TRUNCATED };
+        assert_eq!(refused(Upcasters::new().dropping(crate::TRUNCATED)), marker);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{check::UpcastError, rules::Rules, runs::Runs, upcasters::Upcasters};
 use crate::{
-    Abilities, AppendError, Appended, Batch, Direction, EventStore, Page, Pages, Read,
-    RecordedEvent, StoreError,
+    Abilities, AppendError, Appended, Batch, Direction, EventStore, Expected, Keep, Page, Pages,
+    Position, Read, RecordedEvent, Removed, Retention, StoreError, StreamId, Version,
 };
 
 /// A store around a store that hands out old events as new ones; what is
@@ -100,19 +100,50 @@ impl<S: EventStore> Upcasting<S> {
     }
 }
 
-#[async_trait]
-impl<S: EventStore> EventStore for Upcasting<S> {
-    async fn append(&self, mut batch: Batch) -> Result<Appended, AppendError> {
-        for unless in &mut batch.unless {
-            unless.criteria = self.rules.widen_criteria(&unless.criteria);
-        }
-        match self.inner.append(batch).await {
+impl<S: EventStore> Upcasting<S> {
+    /// The unseen events of a conflict as this program knows them.
+    async fn told(&self, appended: Result<Appended, AppendError>) -> Result<Appended, AppendError> {
+        match appended {
             Err(AppendError::Conflict(mut conflict)) => {
                 conflict.unseen = self.upcast(conflict.unseen, Direction::Forwards).await?;
                 Err(AppendError::Conflict(conflict))
             }
             result => result,
         }
+    }
+}
+
+#[async_trait]
+impl<S: Retention> Retention for Upcasting<S> {
+    async fn truncate(&self, stream: &StreamId, before: Version) -> Result<u64, StoreError> {
+        self.inner.truncate(stream, before).await
+    }
+
+    async fn delete(&self, stream: &StreamId, expected: Expected) -> Result<Appended, AppendError> {
+        self.told(self.inner.delete(stream, expected).await).await
+    }
+
+    async fn tombstone(
+        &self,
+        stream: &StreamId,
+        expected: Expected,
+    ) -> Result<Appended, AppendError> {
+        self.told(self.inner.tombstone(stream, expected).await).await
+    }
+
+    async fn retain(&self, keep: Keep) -> Result<Removed, StoreError> {
+        self.inner.retain(keep).await
+    }
+}
+
+#[async_trait]
+impl<S: EventStore> EventStore for Upcasting<S> {
+    async fn append(&self, mut batch: Batch) -> Result<Appended, AppendError> {
+        for unless in &mut batch.unless {
+            unless.criteria = self.rules.widen_criteria(&unless.criteria);
+        }
+        let appended = self.inner.append(batch).await;
+        self.told(appended).await
     }
 
     fn read(&self, read: Read) -> Pages {
@@ -123,6 +154,10 @@ impl<S: EventStore> EventStore for Upcasting<S> {
 
     fn follow(&self, read: Read) -> Pages {
         self.pages(self.inner.follow(self.rules.widen(&read)), read, None)
+    }
+
+    async fn horizon(&self) -> Result<Position, StoreError> {
+        self.inner.horizon().await
     }
 
     fn abilities(&self) -> Abilities {

@@ -4,7 +4,8 @@ CREATE TABLE appends (
     id BLOB NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
-    -- The versions and positions of its writes as JSON, if it has several.
+    -- The versions and positions of its writes as JSON, if it has several or if its
+    -- last event was removed.
     results TEXT,
     PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;

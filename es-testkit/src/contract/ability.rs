@@ -3,10 +3,10 @@ use std::fmt;
 use async_trait::async_trait;
 use es_core::{
     Abilities, AppendError, Batch, Checkpoints, Claim, Criteria, EventStore, EventStoreExt,
-    Position, Read, Snapshots, StoreError, StoreErrorKind, Timers, Write,
+    Position, Read, SharedCache, Snapshots, StoreError, StoreErrorKind, Timers, Write,
 };
 
-use super::Site;
+use super::{Movable, Site};
 use crate::fake;
 
 /// What a promise needs beside what every store can do.
@@ -29,6 +29,8 @@ pub enum Need {
     Claims,
     /// [`Abilities::reopens`].
     Reopens,
+    /// Several programs have it at once.
+    OtherPrograms,
 }
 
 impl Need {
@@ -38,7 +40,8 @@ impl Need {
             Self::ManyStreams => abilities.many_streams,
             Self::Criteria => abilities.criteria,
             Self::Claims => abilities.claims,
-            Self::Reopens => abilities.reopens,
+            // What only one program has does not come back either.
+            Self::Reopens | Self::OtherPrograms => abilities.reopens,
         }
     }
 }
@@ -50,6 +53,7 @@ impl fmt::Display for Need {
             Self::Criteria => "criteria",
             Self::Claims => "claims",
             Self::Reopens => "reopens",
+            Self::OtherPrograms => "other programs",
         })
     }
 }
@@ -83,8 +87,15 @@ pub trait UnderTest: Send + Sync + 'static {
 }
 
 impl UnderTest for dyn Checkpoints {}
+impl UnderTest for dyn SharedCache {}
 impl UnderTest for dyn Snapshots {}
 impl UnderTest for dyn Timers {}
+
+impl UnderTest for dyn Movable {
+    fn can(&self, need: Need) -> bool {
+        need.is_met_by(self.abilities())
+    }
+}
 
 #[async_trait]
 impl UnderTest for dyn EventStore {
@@ -129,6 +140,6 @@ fn batch_with(need: Need) -> Option<Batch> {
         }
         Need::Criteria => batch.unless(Criteria::tag(fake::tag("any", "tag")), Position::START),
         Need::Claims => batch.claim(Claim::take("scope", "key", stream).expect("a claim")),
-        Need::Reopens => return None,
+        Need::Reopens | Need::OtherPrograms => return None,
     })
 }

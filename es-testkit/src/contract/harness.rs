@@ -7,8 +7,9 @@ use super::Place;
 
 /// Opens and closes what is tested; the one thing that an adapter writes.
 ///
-/// `P` is the port: `dyn EventStore`, `dyn Checkpoints`, `dyn Snapshots`,
-/// `dyn Timers`, [`Broker`](super::Broker) or [`ReadModels`](super::ReadModels).
+/// `P` is the port: `dyn EventStore`, `dyn Movable`, `dyn Checkpoints`, `dyn Snapshots`,
+/// `dyn SharedCache`, `dyn Timers`, [`Retaining`](super::Retaining), [`Broker`](super::Broker) or
+/// [`ReadModels`](super::ReadModels).
 ///
 /// ```
 /// use std::sync::Arc;

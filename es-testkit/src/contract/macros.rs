@@ -67,6 +67,30 @@ macro_rules! event_store_contract {
     };
 }
 
+/// Tests a store that removes events against that contract; the harness opens
+/// [`Retaining`](crate::contract::Retaining). See [`event_store_contract!`].
+#[macro_export]
+macro_rules! retention_contract {
+    ($adapter:expr, $harness:expr) => {
+        $crate::__retention_promises! {
+            [$crate::__contract_tests]
+            [retention, $crate::contract::retention_promises(), $adapter, $harness]
+        }
+    };
+}
+
+/// Tests how a store is copied, exported and imported; the harness opens
+/// `dyn` [`Movable`](crate::contract::Movable). See [`event_store_contract!`].
+#[macro_export]
+macro_rules! moving_contract {
+    ($adapter:expr, $harness:expr) => {
+        $crate::__moving_promises! {
+            [$crate::__contract_tests]
+            [moving, $crate::contract::moving_promises(), $adapter, $harness]
+        }
+    };
+}
+
 /// Tests checkpoints against their contract; see [`event_store_contract!`].
 #[macro_export]
 macro_rules! checkpoints_contract {
@@ -85,6 +109,18 @@ macro_rules! snapshots_contract {
         $crate::__snapshot_promises! {
             [$crate::__contract_tests]
             [snapshots, $crate::contract::snapshot_promises(), $adapter, $harness]
+        }
+    };
+}
+
+/// Tests a cache that processes share against its contract; see
+/// [`event_store_contract!`].
+#[macro_export]
+macro_rules! shared_cache_contract {
+    ($adapter:expr, $harness:expr) => {
+        $crate::__shared_cache_promises! {
+            [$crate::__contract_tests]
+            [shared_cache, $crate::contract::shared_cache_promises(), $adapter, $harness]
         }
     };
 }
@@ -108,6 +144,18 @@ macro_rules! views_contract {
         $crate::__view_promises! {
             [$crate::__contract_tests]
             [views, $crate::contract::view_promises(), $adapter, $harness]
+        }
+    };
+}
+
+/// Tests read models that change with each append against their contract; the harness opens
+/// [`InlineModels`](crate::contract::InlineModels). See [`event_store_contract!`].
+#[macro_export]
+macro_rules! inline_contract {
+    ($adapter:expr, $harness:expr) => {
+        $crate::__inline_promises! {
+            [$crate::__contract_tests]
+            [inline, $crate::contract::inline_promises(), $adapter, $harness]
         }
     };
 }

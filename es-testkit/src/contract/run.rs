@@ -67,7 +67,9 @@ where
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("threads for a runtime");
     let outcome = runtime.block_on(async {
-        let site = Site::open(harness).await;
+        let Ok(site) = time::timeout(PATIENCE, Site::open(harness)).await else {
+            return Outcome::Broken(format!("it could not be opened within {PATIENCE:?}"));
+        };
         let trial = AssertUnwindSafe(on(&site, promise)).catch_unwind();
         let outcome = match time::timeout(patience, trial).await {
             Ok(Ok(outcome)) => outcome,

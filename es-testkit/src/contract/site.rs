@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt, mem, ops::Deref, sync::Arc};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use es_core::World;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -90,6 +90,11 @@ impl<P: ?Sized + Send + Sync + 'static> Site<P> {
     /// Moves the clock of the store, as far as it asks the world for the time.
     pub fn move_clock(&self, delta: TimeDelta) {
         self.clock.move_by(delta);
+    }
+
+    /// The time by the clock of the store.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.place.world().now()
     }
 
     /// The port, to be handed to another task.

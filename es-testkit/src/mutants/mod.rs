@@ -1,7 +1,8 @@
 //! Known bugs, put back into a store that has none: the proof that the contract
 //! would notice them. A check that has never failed proves nothing.
 //!
-//! Each [`Mutant`] is a [`MemoryStore`](es_core::memory::MemoryStore) with one
+//! Each [`Mutant`] is a [`MemoryStore`](es_core::memory::MemoryStore), and
+//! [`MutantViews`] are [`MemoryViews`](es_core::memory::MemoryViews), with one
 //! bug that a real store has had, or might. `tests/mutants.rs` runs the
 //! contract against each, and asks that at least one promise breaks.
 
@@ -9,9 +10,13 @@ mod appends;
 mod bug;
 mod follows;
 mod harness;
+mod inline;
 mod reads;
 mod store;
+mod views;
 
 pub use bug::Bug;
-pub use harness::{Catch, hunt};
+pub use harness::{Catch, hunt, hunt_in_inline_models, hunt_in_views};
+pub use inline::InlineBug;
 pub use store::Mutant;
+pub use views::{MutantViews, ViewBug};

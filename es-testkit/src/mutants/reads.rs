@@ -23,9 +23,7 @@ pub(super) fn read(bug: Bug, sound: &MemoryStore, mut read: Read) -> Pages {
             let after = read.after_version.plus(1);
             sound.read(read.after_version(after))
         }
-        Bug::EndInvented if read.limit == Some(1) && read.after_version.get() > 0 => {
-            invented(sound, read)
-        }
+        Bug::EndInvented if read.after_version.get() > 0 => invented(sound, read),
         Bug::TagIsPrefix if !read.tags.is_empty() => prefixed(sound, read),
         _ => sound.read(read),
     }
@@ -51,7 +49,7 @@ fn without_the_last(mut page: Page) -> Page {
 /// The last event there is, as the one that was asked for.
 fn invented(sound: &MemoryStore, mut read: Read) -> Pages {
     let wanted = read.after_version.plus(1);
-    read.after_version = es_core::Version::NONE;
+    (read.after_version, read.limit) = (es_core::Version::NONE, Some(1));
     let invent = move |mut page: Page| {
         for event in &mut page.events {
             event.version = wanted;

@@ -32,6 +32,14 @@ impl Models {
     }
 }
 
+impl Models {
+    /// Whether so many flights have come to their end.
+    pub(crate) fn are_done(&self, flights: u64) -> bool {
+        let tallies = self.carriers.iter().map(|(_, tally)| tally);
+        tallies.map(|tally| tally.landed + tally.diverted + tally.cancelled).sum::<u64>() >= flights
+    }
+}
+
 /// The last line of a run with `--json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {

@@ -8,9 +8,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use es_testkit::servers::{PrivatePostgres, ServerError};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use futures_util::StreamExt;
-use gesta::{EventStoreExt, Read, sqlite::SqliteStore};
+use gesta::{EventStoreExt, Read, postgres::PostgresOptions, sqlite::SqliteStore};
 use serde_json::{Value, json};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights.csv.gz");
@@ -157,6 +158,38 @@ fn a_store_in_memory_adds_up_too() {
     assert_eq!(summary(&flights(&arguments).output().unwrap()), folded(2_000));
 }
 
+/// One process imports, two keep the models, one of them is killed, a third is asked.
+fn shared_by_two(store: &str, limit: usize) {
+    let text = limit.to_string();
+    let start = |arguments: &[&str]| {
+        let mut command = flights(arguments);
+        command.args(["--store", store, "--limit", &text]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut doomed = start(&["project", "--worker", "1"]);
+    let import = start(&["import"]);
+    let worker = start(&["project", "--worker", "2", "--until-done"]);
+    let imported = import.wait_with_output().unwrap();
+    assert!(imported.status.success(), "{}", told(&imported));
+    doomed.kill().unwrap();
+    doomed.wait().unwrap();
+    let worked = worker.wait_with_output().unwrap();
+    assert!(worked.status.success(), "{}", told(&worked));
+    let shown = flights(&["show", "--json", "--store", store]).output().unwrap();
+    assert_eq!(summary(&shown), folded(limit));
+}
+
+#[test]
+fn models_that_two_processes_keep_on_sqlite_add_up() {
+    shared_by_two(&Folder::new().store(), 5_000);
+}
+
+#[test]
+fn models_that_two_processes_keep_on_postgres_add_up() {
+    let Some(server) = server() else { return };
+    shared_by_two(&server.url(), 5_000);
+}
+
 /// Each time when so many more events are in the log.
 #[tokio::test]
 async fn an_import_that_is_killed_three_times_tells_the_same_in_the_end() {
@@ -174,6 +207,54 @@ async fn an_import_that_is_killed_three_times_tells_the_same_in_the_end() {
     }
     store.close().await;
     assert_eq!(summary(&flights(&arguments).output().unwrap()), folded(20_000));
+}
+
+/// How many kills; 20 of the program and 5 of the server in the long form.
+fn kills(name: &str, short: u64) -> u64 {
+    std::env::var(name).ok().and_then(|kills| kills.parse().ok()).unwrap_or(short)
+}
+
+/// A server of the test's own; where there can be none, that is said.
+fn server() -> Option<PrivatePostgres> {
+    match PrivatePostgres::start() {
+        Err(missing @ ServerError::Missing) => {
+            es_testkit::not_run(&format!("flights on Postgres: {missing}"));
+            None
+        }
+        started => Some(started.unwrap()),
+    }
+}
+
+/// Each time when so many more events are in the log. The last ones are the
+/// server's, which takes the program along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_into_postgres_survives_kills_of_the_program_and_of_the_server() {
+    let Some(mut server) = server() else { return };
+    let (programs, servers) = (kills("GESTA_KILLS", 4), kills("GESTA_SERVER_KILLS", 2));
+    let limit = 600 * (programs + servers + 1);
+    let (url, limit_text) = (server.url(), limit.to_string());
+    let arguments = ["--json", "--limit", &limit_text, "--store", &url];
+    let open = || PostgresOptions::new(&url).schema("flights").open();
+    for kill in 0..programs + servers {
+        let store = open().await.unwrap();
+        let head = store.head().await.unwrap();
+        let mut import =
+            flights(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut new = store.tail(Read::all().after(head)).skip(1_000);
+        new.next().await.unwrap().unwrap();
+        assert!(import.try_wait().unwrap().is_none(), "it was done before it was killed");
+        if kill >= programs {
+            server.restart().unwrap();
+        }
+        import.kill().unwrap();
+        import.wait().unwrap();
+    }
+    let output = flights(&arguments).output().unwrap();
+    assert_eq!(summary(&output), folded(usize::try_from(limit).unwrap()));
+    let count = |sql: &str| server.psql(sql).unwrap().trim().parse::<u64>().unwrap();
+    let events = count("SELECT count(*) FROM flights.events");
+    let distinct = count("SELECT count(DISTINCT (stream, type)) FROM flights.events");
+    assert_eq!(events, distinct, "no flight does the same twice");
 }
 
 /// Fails, and tells each of these on standard error, without a panic.

@@ -1,10 +1,12 @@
 //! Appends one event after another and prints `ack N` after each, until it is
-//! killed: `worker FILE FIRST LAST [normal] [together]`.
+//! killed: `worker STORE FIRST LAST [normal] [together]`. The store is a file, or
+//! the URL of a Postgres.
 
-use std::{error::Error, io::Write, process::ExitCode};
+use std::{error::Error, io::Write, ops::Range, process::ExitCode};
 
 use es_core::EventStore;
-use es_sqlite::{SqliteOptions, SqliteStore, Synchronous};
+use es_postgres::PostgresOptions;
+use es_sqlite::{SqliteOptions, Synchronous};
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -21,27 +23,44 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &[String]) -> Done {
-    let [file, first, last, flags @ ..] = arguments else {
-        return Err("worker FILE FIRST LAST [normal] [together]".into());
+    let [store, first, last, flags @ ..] = arguments else {
+        return Err("worker STORE FIRST LAST [normal] [together]".into());
     };
     let has = |flag: &str| flags.iter().any(|one| one == flag);
     let level = if has("normal") { Synchronous::Normal } else { Synchronous::Full };
-    let store = SqliteOptions::new(file).synchronous(level).open().await?;
-    let (first, last): (u64, u64) = (first.parse()?, last.parse()?);
+    let numbers = first.parse()?..last.parse()?;
     let lanes = if has("together") { 8 } else { 1 };
+    if store.starts_with("postgres:") {
+        let store = PostgresOptions::new(store).inline(tests::numbers()).open().await?;
+        append(store.clone(), numbers, lanes).await?;
+        store.close().await;
+    } else {
+        let store =
+            SqliteOptions::new(store).synchronous(level).inline(tests::numbers()).open().await?;
+        append(store.clone(), numbers, lanes).await?;
+        store.close().await;
+    }
+    Ok(())
+}
+
+async fn append(store: impl EventStore + Clone, numbers: Range<u64>, lanes: u64) -> Done {
     let mut tasks = Vec::new();
     for lane in 0..lanes {
-        tasks.push(every(store.clone(), first + lane, last, lanes));
+        tasks.push(every(store.clone(), numbers.start + lane, numbers.end, lanes));
     }
     for task in tasks {
         task.await??;
     }
-    store.close().await;
     Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a program may start tasks as it likes")]
-fn every(store: SqliteStore, first: u64, last: u64, step: u64) -> tokio::task::JoinHandle<Done> {
+fn every(
+    store: impl EventStore,
+    first: u64,
+    last: u64,
+    step: u64,
+) -> tokio::task::JoinHandle<Done> {
     tokio::spawn(async move {
         let mut number = first;
         while number < last {

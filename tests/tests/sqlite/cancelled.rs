@@ -3,9 +3,9 @@
 use std::{future::poll_fn, task::Poll, time::Duration};
 
 use es_core::{
-    AppendId, Batch, Checkpoint, Checkpoints, ContentType, EventStore, EventStoreExt, Name,
-    Position, Read, Row, RowId, Rows, Snapshot, Snapshots, Tenant, Timer, Timers, Version, Views,
-    World,
+    AppendId, Batch, Build, BuildChange, Builds, Changes, Checkpoint, Checkpoints, ContentType,
+    EventStore, EventStoreExt, Lookup, Name, Part, Position, Read, Row, RowId, Rows, Slices,
+    Snapshot, Snapshots, Taking, Tenant, Timer, Timers, Version, Views, World,
 };
 use es_sqlite::SqliteStore;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
@@ -73,6 +73,16 @@ fn row() -> RowId {
     RowId::new(Tenant::default(), "key")
 }
 
+fn part() -> Part {
+    Part::new(name(), 1, Slices::ALL)
+}
+
+fn found(rows: Rows) -> Lookup {
+    Lookup::new(name(), rows)
+}
+
+const LEASE: Duration = Duration::from_secs(3_600);
+
 fn snapshot() -> Snapshot {
     Snapshot::new(Version::new(1), 1, ContentType::JSON, "{}")
 }
@@ -86,10 +96,16 @@ fn calls() -> Vec<(&'static str, Call)> {
         |store| store.follow(Read::all()).take(2).collect::<Vec<_>>();
         |store| store.follow(Read::all().after(Position::new(u64::MAX))).next();
         |store| store.head();
-        |store| store.begin(&name());
-        |store| store.rows(&name(), Rows::These(vec![row()]));
-        |store| store.rows(&name(), Rows::Of { tenant: Tenant::default(), after: None, limit: 5 });
-        |store| Views::reset(&store, &name());
+        |store| store.builds(&[name()]);
+        |store| store.change(BuildChange::begin(name(), 1));
+        |store| store.take(&part(), &name(), LEASE, Taking::Anyway);
+        |store| store.renew(&name(), &[(part(), 1)], LEASE);
+        |store| store.begin(&part());
+        |store| store.rows(found(Rows::These(vec![row()])));
+        |store| store.rows(found(Rows::These(vec![row(), RowId::new(Tenant::default(), "other")])));
+        |store| store.rows(found(Rows::Of { tenant: Tenant::default(), after: None, limit: 5 }));
+        |store| store.rows(found(Rows::Every { after: None, limit: 5 }));
+        |store| store.change(BuildChange::discard(name(), 1));
         |store| Checkpoints::load(&store, &name());
         |store| Checkpoints::save(&store, &name(), Checkpoint::default(), Checkpoint::default().taken_over());
         |store| Snapshots::load(&store, &stream("a"));
@@ -125,27 +141,72 @@ async fn no_dropped_call_leaves_anything_half_done() {
 async fn a_dropped_commit_of_a_model_is_done_wholly_or_not_at_all() {
     let folder = Folder::new();
     let store = folder.open().await;
+    store.change(BuildChange::begin(name(), 1)).await.unwrap();
     for polls in 0..POLLS {
-        let (mut tx, seen) = store.begin(&name()).await.unwrap();
+        let (mut tx, seen) = store.begin(&part()).await.unwrap();
         let next = seen.at(Position::new(seen.position.get() + 1));
         tx.run(|connection| {
             connection.execute_batch(
                 "CREATE TABLE IF NOT EXISTS sums (sum INTEGER); INSERT INTO sums VALUES (1)",
             )
         });
-        let rows = vec![Row { id: row(), value: Some(next.position.to_string().into()) }];
-        dropped_after(polls, store.commit(&name(), tx, rows, seen, next)).await;
+        let row_of_it = Row { id: row(), value: Some(next.position.to_string().into()) };
+        let changes = Changes::rows([row_of_it.clone()]).parked([row_of_it]);
+        dropped_after(polls, store.commit(&part(), tx, changes, seen, next)).await;
         // It waits behind the commit, if there is one.
         store.append(batch(&stream("a"), "{}")).await.unwrap();
-        let (_, now) = store.begin(&name()).await.unwrap();
+        let (_, now) = store.begin(&part()).await.unwrap();
         let done = now == next;
         assert!(done || now == seen);
-        let rows = store.rows(&name(), Rows::These(vec![row()])).await.unwrap();
-        let value = rows.first().and_then(|row| row.value.clone()).unwrap_or_default();
-        assert_eq!(value == next.position.to_string().as_bytes(), done);
+        for lookup in [found(Rows::These(vec![row()])), found(Rows::These(vec![row()])).parked()] {
+            let rows = store.rows(lookup).await.unwrap();
+            let value = rows.first().and_then(|row| row.value.clone()).unwrap_or_default();
+            assert_eq!(value == next.position.to_string().as_bytes(), done);
+        }
         let sums = "SELECT count(*) FROM sums";
         let sum = folder.raw().query_row(sums, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
         assert_eq!(u64::try_from(sum), Ok(now.position.get()));
+    }
+}
+
+/// A build's number, whether it answers, and its parts.
+type Outline = (u64, bool, Vec<(Slices, Checkpoint, bool)>);
+
+/// What the builds look like, but for the time that goes by.
+fn outline(builds: &[Build]) -> Vec<Outline> {
+    let part = |part: &es_core::PartState| (part.slices, part.checkpoint, part.is_free());
+    let parts = |build: &Build| build.parts.iter().map(part).collect();
+    builds.iter().map(|build| (build.number, build.serves, parts(build))).collect()
+}
+
+#[tokio::test]
+async fn a_dropped_change_of_builds_is_made_wholly_or_not_at_all() {
+    for polls in 0..POLLS {
+        let folder = Folder::new();
+        let store = folder.open().await;
+        store.change(BuildChange::begin(name(), 1)).await.unwrap();
+        store.change(BuildChange::begin(name(), 2).parts(Slices::split(4))).await.unwrap();
+        let start = Checkpoint::default();
+        let parts = Slices::split(4).into_iter().map(|slices| (slices, start)).collect::<Vec<_>>();
+        let taken = start.taken_over();
+        let into = vec![Slices::ALL];
+        for change in [
+            BuildChange::divide(name(), 2, parts, into),
+            BuildChange::serve(name(), 2, vec![(Slices::ALL, taken)]),
+            BuildChange::discard(name(), 1),
+        ] {
+            let before = store.builds(&[name()]).await.unwrap();
+            let made = dropped_after(polls, store.change(change.clone())).await;
+            // It waits behind the change, if there is one.
+            store.append(batch(&stream("a"), "{}")).await.unwrap();
+            let after = store.builds(&[name()]).await.unwrap();
+            if outline(&after) == outline(&before) {
+                assert!(!made, "an acknowledged change is gone: {change:?}");
+                store.change(change).await.unwrap();
+            }
+        }
+        let due = [(2, true, vec![(Slices::ALL, taken, true)])];
+        assert_eq!(outline(&store.builds(&[name()]).await.unwrap()), due);
     }
 }
 

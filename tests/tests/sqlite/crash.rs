@@ -1,15 +1,13 @@
 //! A worker that appends and acknowledges, killed again and again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader},
-    os::unix::process::ExitStatusExt,
-    process::{Child, Command, Stdio},
+    collections::BTreeSet,
+    process::{Command, Stdio},
 };
 
-use es_core::{EventStore, EventStoreExt, Read, RecordedEvent, Version};
-use es_sqlite::SqliteStore;
-use serde::Deserialize;
+use es_core::{EventStore, EventStoreExt, Read, RecordedEvent};
+use es_sqlite::{SqliteOptions, SqliteStore};
+use tests::lives::{check, number, start, watch};
 
 use crate::Folder;
 
@@ -19,72 +17,19 @@ const KILLS: u64 = 40;
 /// Numbers that each life of the worker may append.
 const NUMBERS: u64 = 400;
 
-#[derive(Deserialize)]
-struct Payload {
-    number: u64,
-}
-
-/// What one life of the worker has acknowledged, and how it ended.
-struct Life {
-    acknowledged: Vec<u64>,
-    signal: Option<i32>,
-}
-
-fn start(command: &mut Command) -> Child {
-    command.stdout(Stdio::piped()).spawn().unwrap()
-}
-
-/// Reads acks, kills after so many of them, and reads those that came meanwhile.
-fn watch(mut child: Child, kill_after: Option<usize>) -> Life {
-    let mut acknowledged = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        let number = line.strip_prefix("ack ").unwrap_or_else(|| panic!("{line}"));
-        acknowledged.push(number.parse().unwrap());
-        if kill_after == Some(acknowledged.len()) {
-            child.kill().unwrap();
-        }
-    }
-    let signal = child.wait().unwrap().signal();
-    Life { acknowledged, signal }
-}
-
-/// What must be true of the log after any number of lives.
-fn check(events: &[RecordedEvent], acknowledged: &BTreeSet<u64>) -> Result<(), String> {
-    let mut found = BTreeSet::new();
-    let mut versions: BTreeMap<_, Version> = BTreeMap::new();
-    if !events.is_sorted_by(|one, next| one.position < next.position) {
-        return Err("the positions are out of order".into());
-    }
-    for event in events {
-        let payload: Payload = serde_json::from_slice(&event.payload).map_err(|e| e.to_string())?;
-        if !found.insert(payload.number) {
-            return Err(format!("{} is there twice", payload.number));
-        }
-        let version = versions.entry(event.stream.clone()).or_default();
-        if event.version != version.plus(1) {
-            return Err(format!(
-                "{} is at version {} after {version}",
-                event.stream, event.version
-            ));
-        }
-        *version = event.version;
-    }
-    match acknowledged.difference(&found).next() {
-        Some(lost) => Err(format!("{lost} was acknowledged and is lost")),
-        None => Ok(()),
-    }
-}
-
 async fn reopened(folder: &Folder) -> (SqliteStore, Vec<RecordedEvent>) {
-    let store = folder.open().await;
+    let store = SqliteOptions::new(folder.path()).inline(tests::numbers()).open().await.unwrap();
     let events = store.events(Read::all()).await.unwrap();
     (store, events)
 }
 
+/// Nor does the view that is kept with each append.
 #[tokio::test]
 async fn a_killed_worker_loses_nothing_acknowledged_and_doubles_nothing() {
     let folder = Folder::new();
+    let (store, _) = reopened(&folder).await;
+    tests::keep_numbers(&store).await;
+    store.close().await;
     let mut acknowledged = BTreeSet::new();
     let (mut at_points, mut unknown) = (0, 0);
     for kill in 0..KILLS {
@@ -115,6 +60,7 @@ async fn a_killed_worker_loses_nothing_acknowledged_and_doubles_nothing() {
         let (store, events) = reopened(&folder).await;
         check(&events, &acknowledged)
             .unwrap_or_else(|broken| panic!("after kill {kill}: {broken}"));
+        tests::assert_shown(&store, &events).await;
         unknown += events.len() - acknowledged.len();
         // The retry of what nobody heard of again: there once, whatever happened.
         let unheard = (first..last).filter(|number| !acknowledged.contains(number));
@@ -122,11 +68,7 @@ async fn a_killed_worker_loses_nothing_acknowledged_and_doubles_nothing() {
             store.append(tests::numbered(number)).await.unwrap();
             acknowledged.insert(number);
         }
-        acknowledged.extend(
-            events
-                .iter()
-                .map(|event| serde_json::from_slice::<Payload>(&event.payload).unwrap().number),
-        );
+        acknowledged.extend(events.iter().map(|event| number(event).unwrap()));
         store.close().await;
     }
     let (_, events) = reopened(&folder).await;

@@ -10,14 +10,8 @@ const NOTE: &str = "standing order, monthly; entered by the night run and checke
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BankEvent {
-    Opened {
-        owner: String,
-    },
-    Deposited {
-        amount: u64,
-        reference: String,
-        note: String,
-    },
+    Opened { owner: String },
+    Deposited { amount: u64, reference: String, note: String },
 }
 
 impl BankEvent {

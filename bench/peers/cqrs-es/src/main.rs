@@ -7,9 +7,14 @@
 
 #[path = "../../common/args.rs"]
 mod args;
+mod catchup;
 mod domain;
 #[path = "../../common/measure.rs"]
 mod measure;
+#[path = "../../common/postgres.rs"]
+mod postgres;
+#[path = "../../common/program.rs"]
+mod program;
 mod store;
 mod workloads;
 
@@ -22,39 +27,29 @@ use crate::args::{Options, StoreKind};
 use crate::measure::Report;
 
 const SQLITE_PEER: &str = "cqrs-es 0.5.0 / sqlite-es 0.5.0";
+const POSTGRES_PEER: &str = "cqrs-es 0.5.0 / postgres-es 0.5.0";
 const MEMORY_PEER: &str = "cqrs-es 0.5.0 / mem_store";
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
+    program::measure(peer, in_silence)
+}
+
+fn peer(store: StoreKind) -> &'static str {
+    match store {
+        StoreKind::Sqlite => SQLITE_PEER,
+        StoreKind::Memory => MEMORY_PEER,
+        StoreKind::Postgres => POSTGRES_PEER,
     }
 }
 
-fn measure() -> Result<String> {
-    let options = Options::parse(std::env::args().skip(1))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    // `MemStore` prints a line for every load and every commit.
+/// `MemStore` prints a line for every load and every commit.
+async fn in_silence(options: Options) -> Result<Report> {
     let standard_output = rustix::io::dup(std::io::stdout())?;
     let null = File::options().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null)?;
-    let task = runtime.spawn(run(options.clone()));
-    let report = runtime.block_on(task);
+    let report = run(options).await;
     rustix::stdio::dup2_stdout(&standard_output)?;
-    let peer = match options.store {
-        StoreKind::Sqlite => SQLITE_PEER,
-        StoreKind::Memory => MEMORY_PEER,
-    };
-    Ok(report??.to_json(peer, &options)?.to_string())
+    report
 }
 
 async fn run(options: Options) -> Result<Report> {
@@ -66,5 +61,13 @@ async fn run(options: Options) -> Result<Report> {
             report
         }
         StoreKind::Memory => workloads::run(&options, &store::Memory::default()).await,
+        StoreKind::Postgres => {
+            let (url, connections) = (options.url.clone(), postgres::connections(options.clients));
+            postgres::in_new_database(&url, connections, |pool| async move {
+                let backend = store::Postgres::new(pool).await?;
+                workloads::run(&options, &backend).await
+            })
+            .await
+        }
     }
 }

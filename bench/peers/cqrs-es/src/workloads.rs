@@ -1,22 +1,16 @@
 //! The workloads, each through cqrs-es's public path.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use async_trait::async_trait;
-use cqrs_es::persist::{PersistedEventRepository, QueryReplay, SerializedEvent};
-use cqrs_es::{
-    AggregateContext, AggregateError, CqrsFramework, DomainEvent, EventEnvelope, EventStore, Query,
-};
-use sqlite_es::SqliteEventRepository;
+use cqrs_es::{AggregateContext, AggregateError, CqrsFramework, EventStore};
 
 use crate::args::Options;
-use crate::domain::{Account, BankCommand, BankError, BankEvent, amount};
+use crate::domain::{Account, BankCommand, BankError, BankEvent};
 use crate::measure::{
-    ACCOUNTS, BATCH, BATCHES, CATCHUP_ROUNDS, Client, Figures, LOAD_EVENTS, Outcome, Report, Run,
-    Xorshift, drive, nanos,
+    ACCOUNTS, BATCH, BATCHES, Client, Figures, Outcome, Report, Run, Xorshift, drive, nanos,
 };
 use crate::store::Backend;
 
@@ -26,19 +20,13 @@ pub async fn run<B: Backend>(options: &Options, backend: &B) -> Result<Report> {
         "hot" => send_deposits(options, backend, 1).await?,
         "load" => load(options, backend).await?,
         "bulk" => bulk(options, backend).await?,
-        "catchup" => match backend.repository() {
-            Some(repository) => catch_up(repository, &backend.setting()).await?,
-            None => {
-                let why = "QueryReplay reads a PersistedEventRepository, which mem_store is not";
-                return Ok(Report::Unsupported(why.to_owned()));
-            }
-        },
+        "catchup" => return backend.catch_up(options).await,
         other => bail!("no workload is called {other}"),
     };
     Ok(Report::Measured(figures))
 }
 
-fn id(number: u64) -> String {
+pub fn id(number: u64) -> String {
     format!("account-{number:06}")
 }
 
@@ -56,9 +44,7 @@ impl<S: EventStore<Account, AC: Send> + 'static> Client for Depositor<S> {
         self.number += 1;
         let mut retries = 0;
         loop {
-            let deposit = BankCommand::Deposit {
-                number: self.number,
-            };
+            let deposit = BankCommand::Deposit { number: self.number };
             let result = self.framework.execute(&self.accounts[chosen], deposit);
             match result.await {
                 Ok(()) => return Ok(Outcome::Done { retries }),
@@ -85,9 +71,7 @@ async fn send_deposits<B: Backend>(
     let accounts: Arc<Vec<_>> = Arc::new((0..accounts).map(id).collect());
     for account in accounts.iter() {
         let owner = format!("owner of {account}");
-        framework
-            .execute(account, BankCommand::Open { owner })
-            .await?;
+        framework.execute(account, BankCommand::Open { owner }).await?;
     }
     let clients = (0..options.clients)
         .map(|client| Depositor {
@@ -145,16 +129,16 @@ async fn append<S: EventStore<Account>>(store: &S, account: &str, events: u64) -
 async fn load<B: Backend>(options: &Options, backend: &B) -> Result<Figures> {
     let store = backend.store();
     let account = id(0);
-    append(&store, &account, LOAD_EVENTS).await?;
+    append(&store, &account, options.events).await?;
     let deadline = Instant::now() + Duration::from_secs_f64(options.seconds);
     let mut latencies = Vec::new();
     while Instant::now() < deadline {
         let start = Instant::now();
         let found = deposits(&store, &account).await?;
         latencies.push(nanos(start.elapsed()));
-        ensure!(found == LOAD_EVENTS, "{found} events were loaded");
+        ensure!(found == options.events, "{found} events were loaded");
     }
-    let note = format!("{LOAD_EVENTS} events a load; {}", backend.setting());
+    let note = format!("{} events a load; {}", options.events, backend.setting());
     Ok(Figures::of_steps(latencies, 1, note))
 }
 
@@ -175,62 +159,4 @@ async fn bulk<B: Backend>(options: &Options, backend: &B) -> Result<Figures> {
         backend.setting()
     );
     Ok(Figures::of_steps(latencies, BATCH, note))
-}
-
-/// Stores the events of `catchup`: one for each account in turn, and again.
-async fn fill(repository: &SqliteEventRepository) -> Result<()> {
-    for round in 0..CATCHUP_ROUNDS {
-        let event = BankEvent::deposited(round);
-        let payload = serde_json::to_value(&event)?;
-        let events: Vec<_> = (0..ACCOUNTS)
-            .map(|account| SerializedEvent {
-                aggregate_id: id(account),
-                sequence: round as usize + 1,
-                aggregate_type: <Account as cqrs_es::Aggregate>::TYPE.to_owned(),
-                event_type: event.event_type(),
-                event_version: event.event_version(),
-                payload: payload.clone(),
-                metadata: serde_json::json!({}),
-            })
-            .collect();
-        repository.persist::<Account>(&events, None).await?;
-    }
-    Ok(())
-}
-
-#[derive(Clone, Default)]
-struct Balances(Arc<Mutex<HashMap<String, u64>>>);
-
-#[async_trait]
-impl Query<Account> for Balances {
-    async fn dispatch(&self, account: &str, events: &[EventEnvelope<Account>]) {
-        let mut balances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for event in events {
-            if let BankEvent::Deposited { amount, .. } = &event.payload {
-                *balances.entry(account.to_owned()).or_default() += amount;
-            }
-        }
-    }
-}
-
-async fn catch_up(repository: SqliteEventRepository, setting: &str) -> Result<Figures> {
-    fill(&repository).await?;
-    let balances = Balances::default();
-    let replay = QueryReplay::new(repository, balances.clone());
-    let start = Instant::now();
-    replay.replay_all().await?;
-    let elapsed = nanos(start.elapsed());
-    let balances = balances.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let expected: u64 = (0..CATCHUP_ROUNDS).map(amount).sum();
-    ensure!(
-        balances.len() as u64 == ACCOUNTS && balances.values().all(|balance| *balance == expected),
-        "the read model is not whole: {} accounts",
-        balances.len()
-    );
-    let note = format!(
-        "one pass, times are the pass's; QueryReplay::replay_all, which orders by each stream's \
-         sequence and keeps no checkpoint; {setting}"
-    );
-    let events = ACCOUNTS * CATCHUP_ROUNDS;
-    Ok(Figures::of_steps(vec![elapsed], events, note))
 }

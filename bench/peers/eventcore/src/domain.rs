@@ -9,16 +9,8 @@ const NOTE: &str = "standing order, monthly; entered by the night run and checke
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum BankEvent {
-    Opened {
-        account: StreamId,
-        owner: String,
-    },
-    Deposited {
-        account: StreamId,
-        amount: u64,
-        reference: String,
-        note: String,
-    },
+    Opened { account: StreamId, owner: String },
+    Deposited { account: StreamId, amount: u64, reference: String, note: String },
 }
 
 impl BankEvent {
@@ -90,10 +82,7 @@ impl CommandLogic for Open {
 
     fn handle(&self, state: Account) -> Result<NewEvents<BankEvent>, CommandError> {
         require!(!state.open, "the account is open already");
-        let event = BankEvent::Opened {
-            account: self.account.clone(),
-            owner: self.owner.clone(),
-        };
+        let event = BankEvent::Opened { account: self.account.clone(), owner: self.owner.clone() };
         Ok(vec![event].into())
     }
 }

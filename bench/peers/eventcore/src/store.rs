@@ -6,11 +6,13 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use eventcore::{Event, StreamPosition};
 use eventcore_memory::{InMemoryCheckpointStore, InMemoryEventStore, InMemoryProjectorCoordinator};
+use eventcore_postgres::PostgresEventStore;
 use eventcore_sqlite::SqliteEventStore;
 use eventcore_sqlite::rusqlite::Connection;
 use eventcore_types::{
     CheckpointStore, EventFilter, EventPage, EventReader, EventStore, ProjectorCoordinator,
 };
+use sqlx::PgPool;
 
 use crate::args::{Options, remove_database};
 
@@ -28,6 +30,7 @@ pub trait Backend:
 
 impl Backend for SqliteEventStore {}
 impl Backend for InMemoryEventStore {}
+impl Backend for PostgresEventStore {}
 
 pub fn open_memory() -> Arc<InMemoryEventStore> {
     Arc::new(InMemoryEventStore::new())
@@ -43,13 +46,16 @@ pub async fn open_sqlite(options: &Options) -> Result<Arc<SqliteEventStore>> {
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     ensure!(mode == "wal", "journal_mode is {mode}");
-    ensure!(
-        synchronous == options.durability.pragma_value(),
-        "synchronous is {synchronous}"
-    );
+    ensure!(synchronous == options.durability.pragma_value(), "synchronous is {synchronous}");
     let store = SqliteEventStore::from_connection(connection);
     store.migrate().await?;
     Ok(Arc::new(store))
+}
+
+pub async fn open_postgres(pool: &PgPool) -> Arc<PostgresEventStore> {
+    let store = PostgresEventStore::from_pool(pool.clone());
+    store.migrate().await;
+    Arc::new(store)
 }
 
 /// Events from a store, with checkpoints and leadership held in memory like

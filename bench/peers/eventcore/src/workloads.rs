@@ -1,25 +1,18 @@
 //! The workloads, each through eventcore's public path.
 
-use std::collections::HashMap;
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use eventcore::{
-    CommandError, ProjectionConfig, Projector, RetryPolicy, StreamId, StreamPosition, execute,
-    run_projection,
-};
-use eventcore_types::{
-    CheckpointStore, EventReader, EventStore, ProjectorCoordinator, StreamVersion, StreamWrites,
-};
+use eventcore::{CommandError, RetryPolicy, StreamId, execute};
+use eventcore_types::{EventStore, StreamVersion, StreamWrites};
 use futures::StreamExt;
 
 use crate::args::Options;
-use crate::domain::{Account, BankEvent, Deposit, Open, amount};
+use crate::catchup;
+use crate::domain::{Account, BankEvent, Deposit, Open};
 use crate::measure::{
-    ACCOUNTS, BATCH, BATCHES, CATCHUP_ROUNDS, Client, Figures, LOAD_EVENTS, Outcome, Report,
-    Xorshift, drive, nanos,
+    ACCOUNTS, BATCH, BATCHES, Client, Figures, Outcome, Report, Xorshift, drive, nanos,
 };
 use crate::store::{Backend, MemoryCheckpoints};
 
@@ -30,20 +23,20 @@ pub async fn run<S: Backend>(options: &Options, store: Arc<S>, setting: &str) ->
         "load" => load(options, &*store, setting).await?,
         "bulk" => bulk(options, &*store, setting).await?,
         "catchup" => {
-            fill(&*store).await?;
+            catchup::fill(&*store).await?;
             let backend = MemoryCheckpoints::new(store);
-            catch_up(&backend, &format!("{setting}; checkpoints in memory")).await?
+            catchup::into_map(&backend, &format!("{setting}; checkpoints in memory")).await?
         }
         "catchup-durable" => {
-            fill(&*store).await?;
-            catch_up(&*store, &format!("{setting}; checkpoints in the store")).await?
+            catchup::fill(&*store).await?;
+            catchup::into_map(&*store, &format!("{setting}; checkpoints in the store")).await?
         }
         other => bail!("no workload is called {other}"),
     };
     Ok(Report::Measured(figures))
 }
 
-fn stream(number: u64) -> Result<StreamId> {
+pub fn stream(number: u64) -> Result<StreamId> {
     Ok(StreamId::try_new(format!("account-{number:06}"))?)
 }
 
@@ -61,10 +54,7 @@ impl<S: Backend> Client for Depositor<S> {
         self.number += 1;
         let mut retries = 0;
         loop {
-            let deposit = Deposit {
-                account: self.accounts[chosen].clone(),
-                number: self.number,
-            };
+            let deposit = Deposit { account: self.accounts[chosen].clone(), number: self.number };
             match execute(&*self.store, deposit, RetryPolicy::new()).await {
                 Ok(response) => {
                     retries += u64::from(response.attempts()) - 1;
@@ -86,10 +76,7 @@ async fn send_deposits<S: Backend>(
 ) -> Result<Figures> {
     let accounts: Arc<Vec<_>> = Arc::new((0..accounts).map(stream).collect::<Result<_>>()?);
     for account in accounts.iter() {
-        let open = Open {
-            account: account.clone(),
-            owner: format!("owner of {account}"),
-        };
+        let open = Open { account: account.clone(), owner: format!("owner of {account}") };
         execute(&*store, open, RetryPolicy::new()).await?;
     }
     let clients = (0..options.clients)
@@ -105,15 +92,8 @@ async fn send_deposits<S: Backend>(
     for account in accounts.iter() {
         stored += fold(&*store, account).await?.deposits;
     }
-    ensure!(
-        stored == run.successes,
-        "{stored} of {} deposits are stored",
-        run.successes
-    );
-    let note = format!(
-        "retries={}; {setting}; default RetryPolicy, no snapshots",
-        run.retries
-    );
+    ensure!(stored == run.successes, "{stored} of {} deposits are stored", run.successes);
+    let note = format!("retries={}; {setting}; default RetryPolicy, no snapshots", run.retries);
     Ok(Figures::of_run(options, run, note))
 }
 
@@ -130,26 +110,25 @@ async fn fold<S: EventStore>(store: &S, account: &StreamId) -> Result<Account> {
 /// Appends deposits to a stream that is new.
 async fn append<S: EventStore>(store: &S, account: &StreamId, events: u64) -> Result<()> {
     let writes = StreamWrites::new().register_stream(account.clone(), StreamVersion::new(0))?;
-    let writes = (0..events).try_fold(writes, |writes, number| {
-        writes.append(BankEvent::deposited(account, number))
-    })?;
+    let writes = (0..events)
+        .try_fold(writes, |writes, number| writes.append(BankEvent::deposited(account, number)))?;
     store.append_events(writes).await?;
     Ok(())
 }
 
 async fn load<S: EventStore>(options: &Options, store: &S, setting: &str) -> Result<Figures> {
     let account = stream(0)?;
-    append(store, &account, LOAD_EVENTS).await?;
+    append(store, &account, options.events).await?;
     let deadline = Instant::now() + Duration::from_secs_f64(options.seconds);
     let mut latencies = Vec::new();
     while Instant::now() < deadline {
         let start = Instant::now();
         let state = fold(store, &account).await?;
         latencies.push(nanos(start.elapsed()));
-        ensure!(state.deposits == LOAD_EVENTS, "{state:?} is not whole");
+        ensure!(state.deposits == options.events, "{state:?} is not whole");
     }
-    let note =
-        format!("{LOAD_EVENTS} events a load; {setting}; read_stream and fold, no snapshots");
+    let events = options.events;
+    let note = format!("{events} events a load; {setting}; read_stream and fold, no snapshots");
     Ok(Figures::of_steps(latencies, 1, note))
 }
 
@@ -167,88 +146,4 @@ async fn bulk<S: EventStore>(options: &Options, store: &S, setting: &str) -> Res
     }
     let note = format!("{BATCH} events a batch, times are a batch's; {setting}; append_events");
     Ok(Figures::of_steps(latencies, BATCH, note))
-}
-
-/// Stores the events of `catchup`: one for each account in turn, and again.
-async fn fill<S: EventStore>(store: &S) -> Result<()> {
-    let accounts = (0..ACCOUNTS).map(stream).collect::<Result<Vec<_>>>()?;
-    for round in 0..CATCHUP_ROUNDS {
-        let version = StreamVersion::new(round as usize);
-        let mut writes = StreamWrites::new();
-        for account in &accounts {
-            writes = writes.register_stream(account.clone(), version)?;
-        }
-        for account in &accounts {
-            writes = writes.append(BankEvent::deposited(account, round))?;
-        }
-        store.append_events(writes).await?;
-    }
-    Ok(())
-}
-
-#[derive(Default)]
-struct ReadModel {
-    balances: HashMap<String, u64>,
-    events: u64,
-}
-
-struct BalanceProjector(Arc<Mutex<ReadModel>>);
-
-impl Projector for BalanceProjector {
-    type Event = BankEvent;
-    type Error = Infallible;
-    type Context = ();
-
-    fn apply(
-        &mut self,
-        event: BankEvent,
-        _: StreamPosition,
-        (): &mut (),
-    ) -> Result<(), Infallible> {
-        let mut model = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        model.events += 1;
-        if let BankEvent::Deposited {
-            account, amount, ..
-        } = event
-        {
-            *model.balances.entry(account.into_inner()).or_default() += amount;
-        }
-        Ok(())
-    }
-
-    fn name(&self) -> &str {
-        "balances"
-    }
-}
-
-/// A run in batch mode takes one page of at most 1,000 events, so runs are
-/// repeated until one finds nothing more.
-async fn catch_up<B>(backend: &B, setting: &str) -> Result<Figures>
-where
-    B: EventReader<Error: std::fmt::Display> + CheckpointStore + ProjectorCoordinator,
-{
-    let model = Arc::new(Mutex::new(ReadModel::default()));
-    let count = || model.lock().unwrap_or_else(PoisonError::into_inner).events;
-    let start = Instant::now();
-    let mut runs = 0;
-    loop {
-        let before = count();
-        let projector = BalanceProjector(Arc::clone(&model));
-        run_projection(projector, backend, ProjectionConfig::default()).await?;
-        runs += 1;
-        if count() == before {
-            break;
-        }
-    }
-    let elapsed = nanos(start.elapsed());
-    let model = model.lock().unwrap_or_else(PoisonError::into_inner);
-    let expected: u64 = (0..CATCHUP_ROUNDS).map(amount).sum();
-    ensure!(
-        model.balances.len() as u64 == ACCOUNTS
-            && model.balances.values().all(|balance| *balance == expected),
-        "the read model is not whole: {} events",
-        model.events
-    );
-    let note = format!("one pass, times are the pass's; {setting}; {runs} runs of run_projection");
-    Ok(Figures::of_steps(vec![elapsed], model.events, note))
 }

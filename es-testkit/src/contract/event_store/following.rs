@@ -25,6 +25,46 @@ pub async fn a_follower_is_offered_what_comes(log: &Log) {
     assert_eq!(follower.events, log.everything().await);
 }
 
+/// All may be read of a log that nobody writes.
+pub async fn the_horizon_of_a_quiet_log_is_its_end(log: &Log) {
+    assert_eq!(log.horizon().await.expect("a horizon"), Position::START);
+    for events in [1, 7] {
+        let last = log.have(&stream("a"), events).await.position;
+        assert_eq!(log.horizon().await.expect("a horizon"), last);
+    }
+}
+
+/// What was at or before a horizon is all that ever will be.
+pub async fn nothing_is_appended_behind_a_horizon(log: &Log) {
+    let looks = log.share();
+    let looking = async move {
+        let mut seen = Vec::new();
+        for _ in 0..100 {
+            let horizon = looks.horizon().await.expect("a horizon");
+            let up_to = looks.events(Read::all().up_to(horizon)).await.expect("events");
+            seen.push((horizon, up_to.len()));
+        }
+        seen
+    };
+    let writers = (0..4).map(|writer| {
+        let store = log.share();
+        let writing = async move {
+            for _ in 0..25 {
+                let one = to(&stream(&format!("w-{writer}")), 1);
+                store.append(one).await.expect("an append");
+            }
+            Vec::new()
+        };
+        futures_util::FutureExt::boxed(writing)
+    });
+    let looking = std::iter::once(futures_util::FutureExt::boxed(looking));
+    let seen = together(looking.chain(writers)).await.remove(0);
+    for (horizon, count) in seen {
+        let now = log.events(Read::all().up_to(horizon)).await.expect("events");
+        assert_eq!(now.len(), count, "up to {horizon}");
+    }
+}
+
 /// A follower of an empty log waits for its first event.
 pub async fn a_follower_of_an_empty_log_waits_for_the_first_event(log: &Log) {
     let (store, last) = (log.share(), stream("a"));

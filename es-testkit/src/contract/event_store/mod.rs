@@ -16,6 +16,7 @@ pub mod expecting;
 pub mod folding;
 pub mod following;
 pub mod idempotency;
+pub mod lagging;
 pub mod names;
 pub mod paging;
 pub mod payloads;
@@ -218,6 +219,8 @@ macro_rules! __event_store_promises {
             following {
                 a_follower_is_offered_what_is_there,
                 a_follower_is_offered_what_comes,
+                the_horizon_of_a_quiet_log_is_its_end,
+                nothing_is_appended_behind_a_horizon,
                 a_follower_of_an_empty_log_waits_for_the_first_event,
                 a_follower_wakes_up_after_idling,
                 the_hand_over_to_what_comes_loses_and_doubles_nothing,
@@ -244,6 +247,18 @@ macro_rules! __event_store_promises {
                 a_follower_is_offered_a_batch_in_its_order: ManyStreams,
                 a_follower_that_is_dropped_harms_nobody,
                 a_follower_is_not_offered_what_was_refused,
+            }
+            lagging {
+                a_follower_that_has_seen_all_has_no_lag,
+                the_lag_counts_what_was_not_seen,
+                the_lag_of_a_stream_is_exact,
+                the_lag_counts_only_what_is_followed,
+                the_lag_of_criteria_counts_what_matches: Criteria,
+                the_lag_is_never_less_than_it_is,
+                the_lag_ends_at_an_upper_bound,
+                the_age_is_that_of_the_first_unseen_event,
+                the_age_is_never_negative,
+                a_lag_far_behind_is_an_upper_bound,
             }
             tenants {
                 two_tenants_may_use_one_stream_name,

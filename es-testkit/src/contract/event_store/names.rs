@@ -8,7 +8,7 @@ use super::scene::{Log, category, name, stream, to, with};
 use crate::fake;
 
 /// Names that mean something to some database, pattern, shell or script.
-const HOSTILE: &[&str] = &[
+pub(in crate::contract) const HOSTILE: &[&str] = &[
     "%",
     "_",
     "a%",

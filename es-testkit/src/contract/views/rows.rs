@@ -1,51 +1,9 @@
 //! Rows: how they are found, in which order, by the page.
 
-use bytes::Bytes;
-use es_core::{Checkpoint, Name, Position, Row, RowId, Rows, Tenant, Views};
+use es_core::{Changes, Lookup, Row, RowId, Rows, Tenant, Views};
 
-use super::ReadModels;
-use crate::{contract::Site, fake};
-
-pub(super) type Models<V> = Site<ReadModels<V>>;
-
-pub(super) fn model(name: &str) -> Name {
-    Name::new(name).expect("a name")
-}
-
-pub(super) fn id(key: &str) -> RowId {
-    RowId::new(Tenant::default(), key)
-}
-
-pub(super) fn row(key: &str, value: &str) -> Row {
-    Row { id: id(key), value: Some(Bytes::copy_from_slice(value.as_bytes())) }
-}
-
-pub(super) fn deleted(key: &str) -> Row {
-    Row { id: id(key), value: None }
-}
-
-/// Writes rows to a read model, under whatever checkpoint it has.
-pub(super) async fn put<V: Views>(models: &Models<V>, name: &str, rows: Vec<Row>) -> Checkpoint {
-    let (tx, seen) = models.begin(&model(name)).await.expect("a transaction");
-    let next = seen.at(Position::new(seen.position.get() + 1));
-    models.commit(&model(name), tx, rows, seen, next).await.expect("a commit");
-    next
-}
-
-pub(super) async fn all<V: Views>(models: &Models<V>, name: &str) -> Vec<Row> {
-    page(models, name, None, 10_000).await
-}
-
-async fn page<V: Views>(
-    models: &Models<V>,
-    name: &str,
-    after: Option<&str>,
-    limit: usize,
-) -> Vec<Row> {
-    let after = after.map(ToOwned::to_owned);
-    let rows = Rows::Of { tenant: Tenant::default(), after, limit };
-    models.rows(&model(name), rows).await.expect("rows")
-}
+use super::scene::{Models, all, begin, deleted, every, id, name, page, put, row, row_of, whole};
+use crate::{contract::event_store::names::HOSTILE, fake};
 
 fn keys(rows: &[Row]) -> Vec<&str> {
     rows.iter().map(|row| row.id.key.as_str()).collect()
@@ -55,7 +13,7 @@ fn keys(rows: &[Row]) -> Vec<&str> {
 pub async fn an_unknown_model_has_no_rows<V: Views>(models: &Models<V>) {
     assert!(all(models, "balances").await.is_empty());
     let these = Rows::These(vec![id("ada")]);
-    assert!(models.rows(&model("balances"), these).await.expect("rows").is_empty());
+    assert!(models.find(Lookup::new(name("balances"), these)).await.is_empty());
 }
 
 /// What was committed is found.
@@ -93,9 +51,9 @@ pub async fn the_last_row_of_a_key_counts<V: Views>(models: &Models<V>) {
 pub async fn these_rows_are_found_in_the_order_of_their_ids<V: Views>(models: &Models<V>) {
     put(models, "m", vec![row("b", "2"), row("a", "1"), row("d", "4"), row("c", "3")]).await;
     let these = ["d", "never", "a", "c"].map(id).to_vec();
-    let found = models.rows(&model("m"), Rows::These(these)).await.expect("rows");
+    let found = models.find(Lookup::new(name("m"), Rows::These(these))).await;
     assert_eq!(found, [row("a", "1"), row("c", "3"), row("d", "4")]);
-    let none = models.rows(&model("m"), Rows::These(vec![])).await.expect("rows");
+    let none = models.find(Lookup::new(name("m"), Rows::These(vec![]))).await;
     assert!(none.is_empty());
 }
 
@@ -157,18 +115,15 @@ pub async fn a_page_may_begin_after_a_key_that_is_not_there<V: Views>(models: &M
 
 /// Tenants do not meet: not by key, not by the page.
 pub async fn tenants_are_apart<V: Views>(models: &Models<V>) {
-    let theirs = |key: &str, value: &str| {
-        let id = RowId::new(fake::tenant("acme"), key);
-        Row { id, value: Some(Bytes::copy_from_slice(value.as_bytes())) }
-    };
+    let theirs = |key: &str, value: &str| row_of("acme", key, value);
     put(models, "m", vec![row("ada", "7"), theirs("ada", "9"), theirs("bob", "1")]).await;
     assert_eq!(all(models, "m").await, [row("ada", "7")]);
     let of_them = Rows::Of { tenant: fake::tenant("acme"), after: None, limit: 10 };
-    let found = models.rows(&model("m"), of_them).await.expect("rows");
+    let found = models.find(Lookup::new(name("m"), of_them)).await;
     assert_eq!(found, [theirs("ada", "9"), theirs("bob", "1")]);
     put(models, "m", vec![deleted("ada")]).await;
     let both = Rows::These(vec![id("ada"), theirs("ada", "").id]);
-    let found = models.rows(&model("m"), both).await.expect("rows");
+    let found = models.find(Lookup::new(name("m"), both)).await;
     assert_eq!(found, [theirs("ada", "9")]);
 }
 
@@ -179,20 +134,105 @@ pub async fn these_rows_of_several_tenants_are_in_order<V: Views>(models: &Model
         .to_vec();
     let rows = ids.iter().map(|id| Row { id: id.clone(), value: Some("v".into()) }).collect();
     put(models, "m", rows).await;
-    let found = models.rows(&model("m"), Rows::These(ids.clone())).await.expect("rows");
+    let found = models.find(Lookup::new(name("m"), Rows::These(ids.clone()))).await;
     let mut due = ids;
     due.sort_unstable();
     assert_eq!(found.into_iter().map(|row| row.id).collect::<Vec<_>>(), due);
 }
 
-/// Read models do not meet.
-pub async fn models_are_apart<V: Views>(models: &Models<V>) {
-    let names = ["a", "A", "a%", "_", "caf\u{e9}", "cafe\u{301}"];
-    for (n, name) in names.iter().enumerate() {
-        put(models, name, vec![row("k", &n.to_string())]).await;
+/// Rows of every tenant, by the page: in the order of tenant and key.
+pub async fn rows_of_every_tenant_come_by_the_page<V: Views>(models: &Models<V>) {
+    let tenants = ["a", "ab", "b", "acme", "%"];
+    let rows =
+        tenants.iter().flat_map(|tenant| (0..5).map(|n| row_of(tenant, &n.to_string(), "x")));
+    let mut due: Vec<_> = rows.chain([row("3", "x")]).collect();
+    put(models, "m", due.clone()).await;
+    due.sort_by(|one, other| one.id.cmp(&other.id));
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let rows = Rows::Every { after: after.clone(), limit: 4 };
+        let page = models.find(Lookup::new(name("m"), rows)).await;
+        assert!(page.len() <= 4);
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        found.extend(page);
     }
-    for (n, name) in names.iter().enumerate() {
-        assert_eq!(all(models, name).await, [row("k", &n.to_string())], "{name}");
+    assert_eq!(found, due);
+}
+
+/// A page of every tenant may begin after a row that is not there.
+pub async fn a_page_of_every_tenant_may_begin_after_any_row<V: Views>(models: &Models<V>) {
+    let rows = [row_of("b", "k", "1"), row_of("b", "m", "2"), row_of("d", "a", "3")];
+    put(models, "m", rows.to_vec()).await;
+    let after = |tenant: &str, key: &str, limit| {
+        let after = Some(RowId::new(fake::tenant(tenant), key));
+        models.find(Lookup::new(name("m"), Rows::Every { after, limit }))
+    };
+    assert_eq!(after("a", "z", 9).await, rows);
+    assert_eq!(after("b", "", 9).await, rows);
+    assert_eq!(after("b", "l", 9).await, rows[1..]);
+    assert_eq!(after("b", "m", 9).await, rows[2..]);
+    assert_eq!(after("c", "", 1).await, rows[2..]);
+    assert_eq!(after("d", "a", 9).await, []);
+    assert_eq!(after("a", "", 0).await, []);
+}
+
+/// What is kept beside the model is found by those who ask for it, in every way
+/// that rows are.
+pub async fn parked_rows_are_found_only_when_asked_for<V: Views>(models: &Models<V>) {
+    let part = models.begun("m", 1).await;
+    let changes = Changes::rows([row("a", "1"), row("b", "2")]);
+    models.wrote(&part, changes.parked([row("a", "parked"), row("c", "parked")])).await;
+    let tenant = Tenant::default();
+    let asked = [
+        Rows::These(["a", "b", "c"].map(id).to_vec()),
+        Rows::Of { tenant, after: None, limit: 9 },
+        Rows::Every { after: None, limit: 9 },
+    ];
+    for rows in asked {
+        let lookup = Lookup::new(name("m"), rows);
+        assert_eq!(models.find(lookup.clone()).await, [row("a", "1"), row("b", "2")]);
+        let parked = [row("a", "parked"), row("c", "parked")];
+        assert_eq!(models.find(lookup.clone().parked()).await, parked);
+        assert_eq!(models.find(lookup.parked().in_build(1)).await, parked);
+    }
+}
+
+/// A row and a parked row of one key are two rows.
+pub async fn a_row_and_a_parked_row_of_one_key_are_apart<V: Views>(models: &Models<V>) {
+    let part = models.begun("m", 1).await;
+    models.wrote(&part, Changes::rows([row("a", "1")]).parked([row("a", "2")])).await;
+    models.wrote(&part, Changes::rows([deleted("a")])).await;
+    assert_eq!(models.find(every("m")).await, []);
+    assert_eq!(models.find(every("m").parked()).await, [row("a", "2")]);
+    models.wrote(&part, Changes::rows([row("a", "3")]).parked([deleted("a")])).await;
+    assert_eq!(models.find(every("m")).await, [row("a", "3")]);
+    assert_eq!(models.find(every("m").parked()).await, []);
+}
+
+/// A key of any hostile name is a key like any other, and so is a tenant (S14, S15).
+pub async fn keys_of_any_name_are_apart<V: Views>(models: &Models<V>) {
+    let keyed = HOSTILE.iter().map(|key| row(key, key));
+    let owned = HOSTILE.iter().map(|tenant| row_of(tenant, "k", tenant));
+    let mut rows: Vec<_> = keyed.chain(owned).collect();
+    put(models, "m", rows.clone()).await;
+    rows.sort_by(|one, other| one.id.cmp(&other.id));
+    assert_eq!(models.find(every("m")).await, rows);
+    for one in rows {
+        let these = Rows::These(vec![one.id.clone()]);
+        assert_eq!(models.find(Lookup::new(name("m"), these)).await, [one]);
+    }
+}
+
+/// A model of any hostile name is a model like any other (S14, S15).
+pub async fn models_of_any_name_are_apart<V: Views>(models: &Models<V>) {
+    for one in HOSTILE {
+        models.must(begin(one, 1)).await;
+        models.wrote(&whole(one, 1), Changes::rows([row("k", one)])).await;
+    }
+    for one in HOSTILE {
+        assert_eq!(all(models, one).await, [row("k", one)], "{one:?}");
+        assert_eq!(models.every_build(one).await.len(), 1, "{one:?}");
     }
 }
 
@@ -212,6 +252,6 @@ pub async fn a_commit_may_hold_thousands_of_rows<V: Views>(models: &Models<V>) {
     put(models, "m", rows.clone()).await;
     assert_eq!(all(models, "m").await, rows);
     let these = rows.iter().map(|row| row.id.clone()).collect();
-    let found = models.rows(&model("m"), Rows::These(these)).await.expect("rows");
+    let found = models.find(Lookup::new(name("m"), Rows::These(these))).await;
     assert_eq!(found, rows);
 }

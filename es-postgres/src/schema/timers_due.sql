@@ -1,0 +1,1 @@
+CREATE INDEX timers_due ON {schema}.timers (due, tenant, name);

@@ -1,0 +1,171 @@
+//! A server, or a network, that says nothing at all.
+
+use std::{pin::pin, time::Duration};
+
+use es_core::{
+    Batch, BuildChange, Builds, Changes, Checkpoint, Checkpoints, ContentType, EventStore,
+    EventStoreExt, Lookup, Name, Part, Position, Read, Rows, Slices, Snapshot, Snapshots,
+    StoreError, StoreErrorKind, Taking, Tenant, Timer, Timers, Version, Views,
+};
+use es_postgres::{PostgresOptions, PostgresStore};
+use es_testkit::{TestClock, fake, servers::Proxy};
+use futures_util::{
+    FutureExt, TryStreamExt,
+    future::{BoxFuture, join_all, try_join_all},
+    poll,
+};
+
+use crate::{
+    load::kind,
+    private::{SOON, server},
+};
+
+const PATIENCE: Duration = Duration::from_millis(300);
+/// A call may wait for a connection, and then for an answer.
+const LIMIT: Duration = Duration::from_millis(300 * 4);
+
+async fn open(url: &str) -> PostgresStore {
+    let options = PostgresOptions::new(url).patience(PATIENCE).readers(32);
+    options.open().await.expect("a store")
+}
+
+fn name() -> Name {
+    Name::new("projection").expect("a name")
+}
+
+fn part() -> Part {
+    Part::new(name(), 1, Slices::ALL)
+}
+
+type Call = BoxFuture<'static, Result<(), StoreError>>;
+
+/// Every call but an append.
+fn calls(store: &PostgresStore, url: &str) -> Vec<(&'static str, Call)> {
+    let stream = fake::stream("thing-1");
+    let checkpoint = Checkpoint { epoch: 1, position: Position::START };
+    let (tenant, due) = (Tenant::default(), TestClock::START);
+    let timer = Timer { tenant: tenant.clone(), name: name(), due, payload: "1".into() };
+    let snapshot = Snapshot::new(Version::new(1), 7, ContentType::JSON, "1");
+    let options = PostgresOptions::new(url).patience(PATIENCE);
+    macro_rules! call {
+        ($store:ident => $call:expr) => {{
+            let $store = store.clone();
+            async move { $call.await.map(drop) }.boxed()
+        }};
+    }
+    let (one, other) = (stream.clone(), stream.clone());
+    let (migrating, opening) = (options.clone(), options);
+    let every = Lookup::new(name(), Rows::Every { after: None, limit: 10 });
+    let (of, lease, held) = ([name()], Duration::from_secs(1), [(part(), 1)]);
+    vec![
+        ("read", call!(store => store.events(Read::all()))),
+        ("read of a stream", call!(store => store.events(Read::stream(&stream)))),
+        ("holder", call!(store => store.holder())),
+        ("load of a checkpoint", call!(store => Checkpoints::load(&store, &name()))),
+        (
+            "save of a checkpoint",
+            call!(store => Checkpoints::save(&store, &name(), Checkpoint::default(), checkpoint)),
+        ),
+        ("load of a snapshot", call!(store => Snapshots::load(&store, &one))),
+        ("save of a snapshot", call!(store => Snapshots::save(&store, &other, snapshot))),
+        ("set of a timer", call!(store => store.set(timer))),
+        ("due timers", call!(store => store.due(due, 10))),
+        ("cancel of a timer", call!(store => store.cancel(&tenant, &name()))),
+        ("begin", call!(store => store.begin(&part()))),
+        ("rows", call!(store => store.rows(every))),
+        ("builds", call!(store => store.builds(&of))),
+        ("begin of a build", call!(store => store.change(BuildChange::begin(name(), 2)))),
+        ("discard of a build", call!(store => store.change(BuildChange::discard(name(), 1)))),
+        ("take", call!(store => store.take(&part(), &name(), lease, Taking::Anyway))),
+        ("renew", call!(store => store.renew(&name(), &held, lease))),
+        ("open", opening.open().map(|opened| opened.map(drop)).boxed()),
+        ("migrate", async move { migrating.migrate().await }.boxed()),
+    ]
+}
+
+/// Fails in time, as something that can be tried again.
+async fn assert_fails(name: &str, call: impl Future<Output = Result<(), StoreError>>) {
+    let outcome = tokio::time::timeout(LIMIT, call).await;
+    let outcome = outcome.unwrap_or_else(|_| panic!("{name} waits for ever"));
+    let error = outcome.expect_err("a call without an answer");
+    assert!(error.is_transient(), "{name}: {:?}: {error}", error.kind());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_gives_up_on_a_server_that_stands_still() {
+    let Some(server) = server(&[]) else { return };
+    let store = open(&server.url()).await;
+    let stream = fake::stream("thing-1");
+    let batch = || Batch::to(stream.clone()).events(fake::events(1));
+    let (known, late) =
+        (batch().append_id(fake::append_id()), batch().append_id(fake::append_id()));
+    store.append(known.clone()).await.expect("an append");
+    store.change(BuildChange::begin(name(), 1)).await.expect("a build");
+    // One whose transaction is open already, one that will open it then, and one that
+    // needs none.
+    let checkpoint = Checkpoint { epoch: 1, position: Position::START };
+    let mut txs = Vec::new();
+    for (is_open, has_steps) in [(true, false), (false, true), (false, false)] {
+        let (mut tx, seen) = store.begin(&part()).await.expect("a transaction");
+        if is_open {
+            tx.connection().await.expect("a connection");
+        }
+        if has_steps {
+            tx.run(sqlx::query("SELECT 1"));
+        }
+        txs.push((tx, seen));
+    }
+    // A connection for each that asks at once.
+    let reads = (0..32).map(|_| store.events(Read::stream(&stream)));
+    try_join_all(reads).await.expect("reads");
+
+    server.pause().expect("a server that stands still");
+    let kinds = [StoreErrorKind::Unknown, StoreErrorKind::Unavailable];
+    for batch in [&known, &late] {
+        let append = tokio::time::timeout(LIMIT, store.append(batch.clone()));
+        let found = kind(append.await.expect("an append that gives up"));
+        assert!(kinds.contains(&found), "{found:?}");
+    }
+    for (tx, seen) in txs {
+        let part = part();
+        let commit = store.commit(&part, tx, Changes::default(), seen, checkpoint);
+        assert_fails("commit", commit).await;
+    }
+    let calls = calls(&store, &server.url()).into_iter();
+    join_all(calls.map(|(name, call)| assert_fails(name, call))).await;
+
+    server.resume().expect("a server that goes on");
+    assert!(store.append(known).await.expect("an append").repeated);
+    store.append(late).await.expect("an append");
+    assert_eq!(store.events(Read::stream(&stream)).await.expect("a read").len(), 2);
+    store.close().await;
+}
+
+/// The server is well, but an old connection is dumb for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followers_and_appends_get_over_connections_that_went_dumb() {
+    let Some(server) = server(&[]) else { return };
+    let proxy = Proxy::postgres(([127, 0, 0, 1], server.port()).into()).expect("a port");
+    let store = open(&format!("postgres://postgres@{}/postgres", proxy.address())).await;
+    let stream = fake::stream("thing-1");
+    let batch = Batch::to(stream.clone()).events(fake::events(1)).append_id(fake::append_id());
+    let first = store.append(batch.clone()).await.expect("an append").position;
+    let mut pages = store.follow(Read::all().after(first));
+    let mut follower = pin!(async {
+        loop {
+            let page = pages.try_next().await.expect("a page").expect("a further page");
+            if let Some(event) = page.events.last() {
+                return event.position;
+            }
+        }
+    });
+    // It waits.
+    assert!(poll!(&mut follower).is_pending());
+
+    proxy.swallow();
+    kind(store.append(Batch::to(stream.clone()).events(fake::events(1))).await);
+    proxy.pass();
+    let last = store.append(Batch::to(stream).events(fake::events(1))).await.expect("an append");
+    let seen = tokio::time::timeout(SOON, follower).await.expect("a follower that is woken");
+    assert_eq!(seen, last.position);
+}

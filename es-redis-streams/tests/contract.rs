@@ -1,0 +1,41 @@
+//! Redis keeps the contract of every port that it implements.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use es_core::SharedCache;
+use es_redis_streams::RedisOptions;
+use es_testkit::{
+    contract::{Harness, Opened, Place},
+    servers::redis_url,
+};
+
+/// A prefix for each place.
+struct Prefixes;
+
+#[async_trait]
+impl Harness<dyn SharedCache> for Prefixes {
+    async fn open(&self, place: &Place) -> Opened<dyn SharedCache> {
+        let options = RedisOptions::new(redis_url()).prefix(place.name());
+        let options = options.within(std::time::Duration::from_secs(5));
+        Opened::new(Arc::new(options.cache().expect("an address")))
+    }
+
+    async fn remove(&self, place: &Place) {
+        forget(place.name()).await;
+    }
+}
+
+async fn forget(prefix: &str) {
+    let client = redis::Client::open(redis_url()).expect("an address");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a server");
+    let mut all = redis::cmd("KEYS");
+    let all: Vec<Vec<u8>> =
+        all.arg(format!("{{{prefix}}}*")).query_async(&mut connection).await.expect("keys");
+    if !all.is_empty() {
+        let gone = redis::cmd("DEL").arg(all).query_async::<u64>(&mut connection).await;
+        gone.expect("keys that can be deleted");
+    }
+}
+
+es_testkit::shared_cache_contract!("es-redis-streams", Prefixes);

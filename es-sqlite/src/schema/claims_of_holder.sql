@@ -1,0 +1,1 @@
+CREATE INDEX claims_of_holder ON claims (tenant, holder);

@@ -1,0 +1,4 @@
+-- The streams that have ended for ever.
+CREATE TABLE tombstones (
+    stream INTEGER PRIMARY KEY
+);

@@ -1,0 +1,52 @@
+//! Servers and networks that fail when a test tells them to.
+//!
+//! | to have | take |
+//! |---|---|
+//! | a Postgres that can be killed, paused and filled up | `PrivatePostgres`, on Unix |
+//! | a Redis that can be killed | [`PrivateRedis`] |
+//! | a network that cuts, delays and swallows | [`Proxy`] |
+//!
+//! Everything here blocks its thread and needs no runtime. Nothing is random: a
+//! test that wants chance draws its numbers from a
+//! [`SeededRandom`](crate::SeededRandom).
+
+mod carrying;
+#[cfg(unix)]
+mod disk;
+mod error;
+#[cfg(unix)]
+mod postgres;
+#[cfg(unix)]
+mod programs;
+mod proxy;
+mod redis;
+mod requests;
+#[cfg(unix)]
+mod running;
+
+pub use error::ServerError;
+#[cfg(unix)]
+pub use postgres::PrivatePostgres;
+pub use proxy::{Proxy, containing};
+pub use redis::{PrivateRedis, redis_answers};
+
+/// Where the Postgres is that tests share: `GESTA_POSTGRES_URL`, which
+/// `cargo xtask test` sets, or else the standard port of this machine.
+///
+/// ```
+/// assert!(es_testkit::servers::postgres_url().starts_with("postgres"));
+/// ```
+pub fn postgres_url() -> String {
+    let url = std::env::var("GESTA_POSTGRES_URL");
+    url.unwrap_or_else(|_| "postgres://postgres@127.0.0.1:5432/postgres".into())
+}
+
+/// Where the Redis is that tests share: `GESTA_REDIS_URL`, which `cargo xtask test`
+/// sets, or else the standard port of this machine.
+///
+/// ```
+/// assert!(es_testkit::servers::redis_url().starts_with("redis"));
+/// ```
+pub fn redis_url() -> String {
+    std::env::var("GESTA_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".into())
+}
