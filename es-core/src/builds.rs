@@ -72,7 +72,9 @@ pub trait Builds: Send + Sync + 'static {
     ) -> Result<Option<Checkpoint>, StoreError>;
 
     /// Begins the leases anew of those parts that still have this owner and epoch,
-    /// and tells which they are. A lease of nothing hands them over.
+    /// and tells which they are. A lease of nothing hands them over; any other does not
+    /// wait for a transaction that writes one of them: nobody takes that part before its
+    /// end, and a commit begins its lease anew.
     ///
     /// # Errors
     ///
@@ -110,6 +112,9 @@ pub trait Builds: Send + Sync + 'static {
 pub enum Taking {
     /// Only a part that nobody has a lease of, or this owner itself.
     IfFree,
+    /// As [`IfFree`](Self::IfFree), but not a part that somebody is writing at this
+    /// moment, for which another store's transaction would have to be waited.
+    IfIdle,
     /// Whoever has it.
     Anyway,
 }

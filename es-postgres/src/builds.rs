@@ -81,9 +81,22 @@ impl Builds for PostgresStore {
              until = clock_timestamp() + make_interval(secs => $6) \
              WHERE model = $1 AND build = $2 AND first_slice = $3 AND last_slice = $4 \
              AND ($7 OR owner = $5 OR until <= clock_timestamp()) RETURNING epoch, position";
+        const TAKE_IDLE: &str = "WITH idle AS MATERIALIZED (
+                SELECT first_slice FROM {schema}.parts
+                WHERE model = $1 AND build = $2 AND first_slice = $3 AND last_slice = $4
+                    AND ($7 OR owner = $5 OR until <= clock_timestamp())
+                FOR NO KEY UPDATE SKIP LOCKED
+            )
+            UPDATE {schema}.parts AS p SET epoch = epoch + 1, owner = $5,
+                lease = make_interval(secs => $6),
+                until = clock_timestamp() + make_interval(secs => $6)
+            FROM idle
+            WHERE model = $1 AND build = $2 AND p.first_slice = $3 AND last_slice = $4
+            RETURNING epoch, position";
         self.shared().allows_checkpoints()?;
         let Some(number) = number(part.build) else { return Ok(None) };
-        let call = Call::new(self.shared().schema.sql(TAKE))
+        let sql = if taking == Taking::IfIdle { TAKE_IDLE } else { TAKE };
+        let call = Call::new(self.shared().schema.sql(sql))
             .bind(part.model.as_str().to_owned())
             .bind(number)
             .bind(i32::from(part.slices.first))
@@ -101,21 +114,28 @@ impl Builds for PostgresStore {
         held: &[(Part, u64)],
         lease: Duration,
     ) -> Result<Vec<Part>, StoreError> {
-        const RENEW: &str = "WITH held AS (
-                SELECT p.model, p.build, p.first_slice, p.last_slice
+        // What is locked is being written, or taken, which the next look tells; but what is
+        // handed over is waited for.
+        const RENEW: &str = "WITH asked AS MATERIALIZED (
+                SELECT p.model, p.build, p.first_slice, p.last_slice, p.epoch
                 FROM unnest($2::text[], $3::bigint[], $4::integer[], $5::integer[], $6::bigint[])
                     AS h (model, build, first_slice, last_slice, epoch)
                 JOIN {schema}.parts AS p ON p.model = h.model COLLATE \"C\" AND p.build = h.build
                     AND p.first_slice = h.first_slice AND p.last_slice = h.last_slice
                     AND p.epoch = h.epoch AND p.owner = $1
-                ORDER BY p.model, p.build, p.first_slice FOR NO KEY UPDATE OF p
+            ), held AS MATERIALIZED (
+                SELECT p.model, p.build, p.first_slice, p.last_slice
+                FROM asked JOIN {schema}.parts AS p USING (model, build, first_slice, last_slice)
+                WHERE p.epoch = asked.epoch AND p.owner = $1
+                ORDER BY p.model, p.build, p.first_slice FOR NO KEY UPDATE OF p {locked}
+            ), renewed AS (
+                UPDATE {schema}.parts AS p SET lease = make_interval(secs => $7),
+                    until = clock_timestamp() + make_interval(secs => $7)
+                FROM held AS h
+                WHERE p.model = h.model AND p.build = h.build AND p.first_slice = h.first_slice
+                    AND p.last_slice = h.last_slice
             )
-            UPDATE {schema}.parts AS p SET lease = make_interval(secs => $7),
-                until = clock_timestamp() + make_interval(secs => $7)
-            FROM held AS h
-            WHERE p.model = h.model AND p.build = h.build AND p.first_slice = h.first_slice
-                AND p.last_slice = h.last_slice
-            RETURNING p.model, p.build, p.first_slice, p.last_slice";
+            SELECT model, build, first_slice, last_slice FROM asked";
         self.shared().allows_checkpoints()?;
         let (mut models, mut builds, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
         let (mut first, mut last) = (Vec::new(), Vec::new());
@@ -130,7 +150,8 @@ impl Builds for PostgresStore {
         if models.is_empty() {
             return Ok(Vec::new());
         }
-        let call = Call::new(self.shared().schema.sql(RENEW))
+        let locked = if lease.is_zero() { "" } else { "SKIP LOCKED" };
+        let call = Call::new(self.shared().schema.sql(&RENEW.replace("{locked}", locked)))
             .bind(owner.as_str().to_owned())
             .bind(models)
             .bind(builds)

@@ -72,7 +72,7 @@ pub(crate) fn take(
          WHERE model = ? AND build = ? AND first_slice = ? AND last_slice = ?";
     let Some(found) = state(connection, part, now)? else { return Ok(None) };
     let is_free = found.is_free() || found.owner.as_ref() == Some(owner);
-    if taking == Taking::IfFree && !is_free {
+    if taking != Taking::Anyway && !is_free {
         return Ok(None);
     }
     let taken = Checkpoint { epoch: after(found.checkpoint.epoch)?, ..found.checkpoint };

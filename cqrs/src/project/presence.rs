@@ -69,7 +69,7 @@ impl Presence {
         if self.mine.is_none() {
             for place in build.parts.iter().filter(|place| place.is_free()) {
                 let part = build.part(place.slices);
-                let taken = views.take(&part, owner, inner.lease, Taking::IfFree).await?;
+                let taken = views.take(&part, owner, inner.lease, Taking::IfIdle).await?;
                 if let Some(checkpoint) = taken {
                     self.mine = Some((part, checkpoint.epoch));
                     break;

@@ -340,7 +340,9 @@ impl<V: Views> Worker<V> {
                         return Err(taken(&part, state.owner.as_ref()));
                     }
                 } else if self.held.len() < share || self.free.contains(&part) {
-                    self.take(part, *serves, Taking::IfFree).await?;
+                    // Of one that is being written nobody waits for the end: others have to be
+                    // taken, and leases renewed, meanwhile.
+                    self.take(part, *serves, Taking::IfIdle).await?;
                 } else {
                     still_free.insert(part);
                 }

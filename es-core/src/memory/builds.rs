@@ -147,7 +147,7 @@ impl Builds for MemoryViews {
         let (now, mut models) = (self.world.now(), self.models.lock());
         let Some(keeping) = models.keeping(part) else { return Ok(None) };
         let is_free = keeping.left(now).is_zero() || keeping.owner.as_ref() == Some(owner);
-        if taking == Taking::IfFree && !is_free {
+        if taking != Taking::Anyway && !is_free {
             return Ok(None);
         }
         let checkpoint = keeping.checkpoint.taken_over();

@@ -344,26 +344,43 @@ async fn a_worker_that_stood_still_writes_nothing_more_on_postgres() {
     pauses(place).await;
 }
 
-/// An owner who stands still in the middle of a commit has locked its part.
+/// An owner who stands still in the middle of a commit has locked its part: nobody who looks
+/// for a free one waits for it, others and their leases go on, and it is not for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_stands_still_keeps_its_part_from_nobody_for_long() {
     let Some(place) = postgres().await else { return };
+    let store = &place.store;
     let model = Name::from_static("by-row");
-    place.store.change(BuildChange::begin(model.clone(), 1)).await.unwrap();
-    let part = Part::new(model, 1, Slices::ALL);
-    let (mut still, _) = place.store.begin(&part).await.unwrap();
-    let lock = sqlx::query("SELECT 1 FROM gesta.parts FOR UPDATE");
+    store.change(BuildChange::begin(model.clone(), 1).parts(Slices::split(2))).await.unwrap();
+    let [part, free] = Slices::split(2)[..] else { panic!("two halves") };
+    let [part, free] = [part, free].map(|half| Part::new(model.clone(), 1, half));
+    let (owner, other) = (Name::from_static("owner"), Name::from_static("other"));
+    let lease = Duration::from_millis(1);
+    let mine = store.take(&part, &owner, lease, Taking::IfFree).await.unwrap().unwrap();
+    let (mut still, _) = store.begin(&part).await.unwrap();
+    let lock = sqlx::query("SELECT 1 FROM gesta.parts WHERE first_slice = 0 FOR UPDATE");
     lock.execute(still.connection().await.unwrap()).await.unwrap();
-    let other = Name::from_static("other");
-    let taking = place.store.take(&part, &other, LEASE, Taking::IfFree);
+
+    let at_once = async {
+        until("its lease does not end", async || {
+            let builds = store.builds(std::slice::from_ref(&model)).await.unwrap();
+            builds[0].parts[0].is_free()
+        })
+        .await;
+        let taken = async |part| store.take(part, &other, LEASE, Taking::IfIdle).await.unwrap();
+        assert!(taken(&part).await.is_none(), "it is taken from under a transaction");
+        let second = taken(&free).await.expect("a part that nobody writes");
+        let held = [(free.clone(), second.epoch)];
+        assert_eq!(store.renew(&other, &held, LEASE).await.unwrap(), [free]);
+        let held = [(part.clone(), mine.epoch)];
+        assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), [part.clone()]);
+    };
+    // Sooner than the server ends the transaction.
+    tokio::time::timeout(BEYOND * 3, at_once).await.expect("somebody waits for it");
+    let taking = store.take(&part, &other, LEASE, Taking::IfFree);
     let taken = tokio::time::timeout(STANDSTILL, taking).await;
     assert!(taken.expect("it still waits").unwrap().is_some());
-    let end = place.store.commit(
-        &part,
-        still,
-        Changes::default(),
-        Checkpoint::default(),
-        Checkpoint::default(),
-    );
+    let nothing = Changes::default();
+    let end = store.commit(&part, still, nothing, Checkpoint::default(), Checkpoint::default());
     assert!(end.await.unwrap_err().is_transient(), "it is tried again, and then is fenced");
 }
