@@ -326,7 +326,7 @@ impl<V: Views> Projector<V> {
         Ok(())
     }
 
-    async fn nothing_waits(&self, build: &Build) -> Result<(), ProjectionError> {
+    pub(crate) async fn nothing_waits(&self, build: &Build) -> Result<(), ProjectionError> {
         if !blocked(&self.inner.views, &build.part(Slices::ALL)).await?.is_empty() {
             let why = "some events are parked, retry or discard them before its parts change";
             return Err(ProjectionError::Refused { name: build.model.to_string(), why });

@@ -130,19 +130,48 @@ impl<V: Views, P: Projection<V::Tx>> FreeHandler<P, V> {
         mine.map(|(at, _)| at).collect()
     }
 
-    /// Handles all of them in one transaction.
+    /// Handles all of them in one transaction. Given together they do not tell which of
+    /// them is at fault, so then each is given by itself.
     async fn run(&mut self, views: &V, run: &Run<'_, P::Event>) -> Result<(), Failed> {
+        match self.run_by(views, run, run.places.len()).await {
+            Err(failed)
+                if failed.at.is_none() && run.places.len() > 1 && is_poison(&failed.error) =>
+            {
+                self.parking.forget();
+                self.run_by(views, run, 1).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Handles all of them in one transaction, so many at once.
+    async fn run_by(
+        &mut self,
+        views: &V,
+        run: &Run<'_, P::Event>,
+        at_once: usize,
+    ) -> Result<(), Failed> {
         let (mut tx, seen) = self.held.begin(views).await.map_err(Failed::somewhere)?;
+        let (mut places, mut events) = (Vec::new(), Vec::with_capacity(run.places.len()));
         for at in 0..run.places.len() {
             let envelope = run.envelope(at);
             if self.parks(envelope) {
                 continue;
             }
-            let projected = match run.event(at) {
-                Ok(event) => self.project(Recorded { event, envelope }, &mut tx).await,
-                Err(error) => Err((Reason::of(&error), error)),
-            };
-            projected.map_err(|(reason, error)| Failed { at: Some((at, reason)), error })?;
+            let event = run.event(at).map_err(|error| {
+                let at = Some((at, Reason::of(&error)));
+                Failed { at, error }
+            })?;
+            places.push(at);
+            events.push(Recorded { event, envelope });
+        }
+        let at_once = at_once.max(1);
+        for (places, events) in places.chunks(at_once).zip(events.chunks(at_once)) {
+            let projected = self.project(events, &mut tx).await;
+            projected.map_err(|(reason, error)| {
+                let only = places.first().filter(|_| places.len() == 1);
+                Failed { at: only.map(|at| (*at, reason)), error }
+            })?;
         }
         let parked = self.parking.rows().map_err(Failed::somewhere)?;
         let next = seen.at(run.through);
@@ -167,11 +196,11 @@ impl<V: Views, P: Projection<V::Tx>> FreeHandler<P, V> {
 
     async fn project(
         &self,
-        event: Recorded<'_, P::Event>,
+        events: &[Recorded<'_, P::Event>],
         tx: &mut V::Tx,
     ) -> Result<(), (Reason, ProjectionError)> {
-        let projected = AssertUnwindSafe(self.projection.project(event, tx)).catch_unwind().await;
-        match projected {
+        let projecting = AssertUnwindSafe(self.projection.project_all(events, tx));
+        match projecting.catch_unwind().await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err((Reason::of(&error), error)),
             Err(panic) => {
@@ -207,7 +236,7 @@ impl<V: Views, P: Projection<V::Tx>> FreeHandler<P, V> {
         for (at, (parked, envelope)) in all.iter().enumerate() {
             let projected = match decode::<P::Event>(envelope) {
                 Ok(Some(event)) => {
-                    self.project(Recorded { event: &event, envelope }, &mut tx).await
+                    self.project(&[Recorded { event: &event, envelope }], &mut tx).await
                 }
                 Ok(None) => Ok(()),
                 Err(error) => {

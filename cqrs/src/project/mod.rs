@@ -9,7 +9,7 @@
 //! | views that change with each append | `inline.rs` |
 //! | one part: of a view, a free-form projection, a reaction | `handler.rs`, `viewing.rs`, `free.rs`, `reacting.rs` |
 //! | events that a model cannot take | `parked.rs`, `parking.rs` |
-//! | what an operator does | `rebuild.rs`, `difference.rs`, `repair.rs`, `control.rs`, `lag.rs` |
+//! | what an operator does | `rebuild.rs`, `refold.rs`, `difference.rs`, `repair.rs`, `control.rs`, `lag.rs` |
 
 mod batch;
 mod control;
@@ -31,6 +31,7 @@ mod projector;
 mod reacting;
 mod reaction;
 mod rebuild;
+mod refold;
 mod repair;
 mod session;
 mod settings;

@@ -51,6 +51,28 @@ pub trait Projection<Tx>: Send + Sync + 'static {
         tx: &mut Tx,
     ) -> impl Future<Output = Result<(), ProjectionError>> + Send;
 
+    /// Adds what some events change to the transaction, in their order; one by one unless
+    /// it is written otherwise. Here a projection looks up at once what all of them need,
+    /// or writes with one statement what would take many.
+    ///
+    /// How many events it is given says nothing: what fails is rolled back, and its events
+    /// come again, at last each by itself to find the one at fault.
+    fn project_all(
+        &self,
+        events: &[Recorded<'_, Self::Event>],
+        tx: &mut Tx,
+    ) -> impl Future<Output = Result<(), ProjectionError>> + Send
+    where
+        Tx: Send,
+    {
+        async move {
+            for event in events {
+                self.project(*event, tx).await?;
+            }
+            Ok(())
+        }
+    }
+
     /// Deletes all that the projection has written, before it is built anew in its
     /// place.
     fn reset(&self, tx: &mut Tx) -> impl Future<Output = Result<(), ProjectionError>> + Send;

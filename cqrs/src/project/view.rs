@@ -60,6 +60,9 @@ pub trait View: Evolve + Serialize + DeserializeOwned {
     /// Which code it is: raise it if the fold or the row has changed so that the rows
     /// have to be built anew.
     const REVISION: u64 = 0;
+    /// Whether each row is changed by the events of one stream only, so that
+    /// [`rebuild_stream`](crate::Projector::rebuild_stream) needs to read no others.
+    const OF_ONE_STREAM: bool = false;
     /// What tells its rows apart; written as text in the store.
     type Key: ToString + Clone + Eq + Hash + Send + Sync + 'static;
 

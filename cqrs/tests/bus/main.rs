@@ -26,6 +26,7 @@ mod questions;
 mod races;
 mod reactions;
 mod rebuilding;
+mod refolding;
 mod repairing;
 mod retention;
 mod rows;

@@ -225,6 +225,64 @@ impl Projection<MemoryTx> for Notes {
     }
 }
 
+/// Takes all that it is given at once, or none of it.
+#[derive(Clone, Default)]
+struct Bulk {
+    notes: Notes,
+    given: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Projection<MemoryTx> for Bulk {
+    const NAME: &'static str = "bulk";
+    type Event = AccountEvent;
+
+    async fn project(
+        &self,
+        event: Recorded<'_, AccountEvent>,
+        tx: &mut MemoryTx,
+    ) -> Result<(), ProjectionError> {
+        self.project_all(&[event], tx).await
+    }
+
+    async fn project_all(
+        &self,
+        events: &[Recorded<'_, AccountEvent>],
+        tx: &mut MemoryTx,
+    ) -> Result<(), ProjectionError> {
+        self.given.lock().push(events.len());
+        for event in events {
+            self.notes.project(*event, tx).await?;
+        }
+        Ok(())
+    }
+
+    async fn reset(&self, tx: &mut MemoryTx) -> Result<(), ProjectionError> {
+        Projection::reset(&self.notes, tx).await
+    }
+}
+
+#[tokio::test]
+async fn a_projection_is_given_a_batch_at_once_and_the_event_at_fault_is_found() {
+    let (store, bulk) = (MemoryStore::new(), Bulk::default());
+    ten_events(&store).await;
+    let projector = Projector::new(store.clone(), MemoryViews::new()).projection(bulk.clone());
+    projector.catch_up().await.unwrap();
+    assert_eq!(*bulk.given.lock(), [10]);
+
+    ten_events(&store).await;
+    bulk.notes.refuses.lock().extend([13, 18]);
+    projector.catch_up().await.unwrap();
+    let first: Vec<_> = (1..=10).collect();
+    assert_eq!(*bulk.notes.committed.lock(), [&first[..], &[11, 12, 14, 16]].concat());
+    let seen: Vec<_> = projector.parked("bulk").await.unwrap();
+    let seen: Vec<_> = seen.iter().map(|one| one.position.get()).collect();
+    assert_eq!(seen, [13, 15, 17, 19, 18, 20]);
+
+    bulk.notes.refuses.lock().clear();
+    assert_eq!(projector.retry("bulk", "stream account-ada").await.unwrap(), 4);
+    assert_eq!(bulk.notes.committed.lock()[14..], [13, 15, 17, 19]);
+}
+
 async fn ten_events(store: &MemoryStore) {
     let commands = Commands::new(store.clone());
     for round in 0..5 {
