@@ -112,9 +112,9 @@ impl Workload {
         self
     }
 
-    /// Only Gesta takes part.
-    pub(crate) fn alone(mut self) -> Self {
-        self.contestants.retain(|contestant| contestant.role == Role::Gesta);
+    /// Only these take part.
+    pub(crate) fn only(mut self, roles: &[Role]) -> Self {
+        self.contestants.retain(|contestant| roles.contains(&contestant.role));
         self
     }
 

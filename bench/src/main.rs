@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::Result;
 use clap::Parser;
-use contest::{Bench, Scored};
+use contest::{Bench, Role, Scored};
 use facts::Facts;
 use peers::Peers;
 use serde_json::json;
@@ -43,6 +43,9 @@ struct Args {
     /// Gesta without peers and limits, for a profiler.
     #[arg(long)]
     alone: bool,
+    /// Gesta and the limits, without peers, of which nothing is built then.
+    #[arg(long)]
+    without_peers: bool,
     /// Prints one JSON object as the last line.
     #[arg(long)]
     json: bool,
@@ -81,7 +84,11 @@ fn main() -> Result<ExitCode> {
     let scored: Vec<Scored> = workloads::all()
         .into_iter()
         .filter(|workload| wanted(workload.name))
-        .map(|workload| if args.alone { workload.alone() } else { workload })
+        .map(|workload| match (args.alone, args.without_peers) {
+            (true, _) => workload.only(&[Role::Gesta]),
+            (false, true) => workload.only(&[Role::Gesta, Role::Limit]),
+            (false, false) => workload,
+        })
         .map(|workload| bench.run(workload, repetitions))
         .collect();
     table::print(&scored, repetitions);
