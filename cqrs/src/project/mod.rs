@@ -3,7 +3,7 @@
 //! | to find | look at |
 //! |---|---|
 //! | what users write | `view.rs`, `projection.rs`, `reaction.rs`, `settings.rs` |
-//! | the door | `projector.rs`, `projecting.rs`, and what they share: `inner.rs` |
+//! | the door | `projector.rs`, `rows.rs`, `projecting.rs`, and what they share: `inner.rs` |
 //! | which parts are kept here, and which build answers | `worker.rs`, `worker/`, `plan.rs`, `presence.rs`, `swap.rs`, `in_place.rs`, `visit.rs` |
 //! | the loop over the log | `session.rs`, `gather.rs`, `batch.rs` |
 //! | views that change with each append | `inline.rs` |
@@ -33,6 +33,7 @@ mod reaction;
 mod rebuild;
 mod refold;
 mod repair;
+mod rows;
 mod session;
 mod settings;
 mod swap;

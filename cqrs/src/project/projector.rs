@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use es_core::{
-    EventStore, EventStoreExt, Lookup, Name, Position, RowId, Rows, Tenant, Views, World,
-};
+use es_core::{EventStore, EventStoreExt, Position, Tenant, Views, World};
 use futures_util::{FutureExt, stream::BoxStream};
 use tokio::sync::watch;
 
@@ -22,15 +20,13 @@ use super::{
     reacting::ReactionRecipe,
     reaction::StartAt,
     settings::ModelSettings,
-    viewing::{ViewRecipe, decode_row},
+    viewing::ViewRecipe,
     worker::{Work, Worker},
 };
 use crate::{
     Change as Changed, InlineViews, Projection, ProjectionError, Reaction, View, metrics::report,
 };
 
-/// Rows that [`Projector::all`] asks for at once.
-const ROWS: usize = 1_000;
 /// The shortest lease: shorter ones would be renewed all the time.
 const SHORTEST: Duration = Duration::from_millis(50);
 
@@ -290,41 +286,6 @@ impl<V: Views> Projector<V> {
     /// projector takes its models over.
     pub fn changes(&self) -> BoxStream<'static, Changed> {
         self.inner.changes.listen()
-    }
-
-    /// The row with this key, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`ProjectionError`] if the store fails or the row cannot be read.
-    pub async fn get<W: View>(&self, key: &W::Key) -> Result<Option<W>, ProjectionError> {
-        let ids = Rows::These(vec![RowId::new(self.tenant.clone(), key.to_string())]);
-        let rows = self.inner.views.rows(Lookup::new(Name::from_static(W::NAME), ids)).await?;
-        let row = rows.into_iter().next().and_then(|row| Some((row.id, row.value?)));
-        row.map(|(id, value)| decode_row(&id, &value)).transpose()
-    }
-
-    /// All rows of a view, in the order of their keys as text.
-    ///
-    /// # Errors
-    ///
-    /// [`ProjectionError`] if the store fails or a row cannot be read.
-    pub async fn all<W: View>(&self) -> Result<Vec<(String, W)>, ProjectionError> {
-        let mut all: Vec<(String, W)> = Vec::new();
-        loop {
-            let after = all.last().map(|(key, _)| key.clone());
-            let page = Rows::Of { tenant: self.tenant.clone(), after, limit: ROWS };
-            let rows = self.inner.views.rows(Lookup::new(Name::from_static(W::NAME), page)).await?;
-            let last = rows.len() < ROWS;
-            for row in rows {
-                let value = row.value.unwrap_or_default();
-                let decoded = decode_row(&row.id, &value)?;
-                all.push((row.id.key, decoded));
-            }
-            if last {
-                return Ok(all);
-            }
-        }
     }
 }
 

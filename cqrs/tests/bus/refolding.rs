@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -214,4 +214,40 @@ async fn a_view_that_nobody_keeps_or_knows_has_no_rows_to_build_anew() {
     let refused = stranger.rebuild_stream::<Shared>(&stream("ada")).await;
     assert!(matches!(refused, Err(ProjectionError::Refused { .. })), "{refused:?}");
     assert_eq!(scene.store.head().await.unwrap(), Position::new(1));
+}
+
+/// Between two pages of rows another build begins to answer.
+#[tokio::test]
+async fn all_rows_are_of_one_build() {
+    let scene = Scene::new();
+    for number in 0..1_100 {
+        scene.deposit(&format!("{number:04}"), [7]).await;
+    }
+    let rebuilder = scene.projector::<Shared>(Poison::Park);
+    rebuilder.catch_up().await.unwrap();
+    scene.spoil("0000").await;
+    scene.spoil("1099").await;
+    let hooked = Hooked::new(&scene.views);
+    let asked = Arc::new(AtomicUsize::new(0));
+    hooked.before(move |op| {
+        let is_second_page = |lookup: &Lookup| match &lookup.rows {
+            Rows::Of { after, .. } => lookup.kind == Kind::Row && after.is_some(),
+            _ => false,
+        };
+        let swaps = matches!(&op, Op::Rows(lookup) if is_second_page(lookup))
+            && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let rebuilder = rebuilder.clone();
+        async move {
+            if swaps {
+                rebuilder.rebuild().await.unwrap();
+            }
+            Ok(())
+        }
+    });
+    let settings = ModelSettings::new().parts(4);
+    let asking = Projector::new(scene.store.clone(), hooked).view_with::<Shared>(settings);
+    let rows: BTreeMap<_, _> = asking.all::<Shared>().await.unwrap().into_iter().collect();
+    assert_eq!(rows.len(), 1_102);
+    assert_eq!(rows["0000"].amounts, [7]);
+    assert_eq!(rows["1099"].amounts, [7]);
 }
