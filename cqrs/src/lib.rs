@@ -51,9 +51,9 @@ pub use es_core::{Claim, NameError, StreamId};
 pub use es_derive::{Command, Query};
 pub use guard::{Guard, Guarded};
 pub use project::{
-    Difference, FailureClass, Fate, InlineViews, Keys, Live, ModelSettings, ModelStatus, OnChange,
-    Parked, ParkedNote, ParkedState, PartStatus, Poison, Progress, Projecting, Projection,
-    ProjectionError, Projector, Reaction, Rebuild, RebuildProgress, StartAt, View,
+    Difference, FailureClass, Fate, InlineViews, Keys, Live, LiveView, ModelSettings, ModelStatus,
+    OnChange, Parked, ParkedNote, ParkedState, PartStatus, Poison, Progress, Projecting,
+    Projection, ProjectionError, Projector, Reaction, Rebuild, RebuildProgress, StartAt, View,
 };
 pub use queries::{
     Answered, AskError, Asking, CacheTag, Change, Freshness, Gathered, Queries, QueriesBuilder,

@@ -23,7 +23,7 @@ extern crate self as gesta;
 pub use cqrs::{
     Answer, AnswerStream, Answered, AskError, Asking, BoxError, CacheTag, Change, Command,
     Commands, CommandsBuilder, Decide, DecideTogether, Decision, Difference, Dispatch, Failure,
-    FailureClass, Fate, Freshness, Gathered, Guard, InlineViews, Keys, Live, ModelSettings,
+    FailureClass, Fate, Freshness, Gathered, Guard, InlineViews, Keys, Live, LiveView, ModelSettings,
     ModelStatus, NameClaimedTwice, OnChange, Outcome, Parked, ParkedNote, ParkedState, PartStatus,
     Poison, Progress, Projecting, Projection, ProjectionError, Projector, Queries, QueriesBuilder,
     Query, QuerySettings, Reaction, Rebuild, RebuildProgress, Reply, SendError, Sent, Settings,

@@ -6,7 +6,7 @@
 //! | the door | `projector.rs`, `rows.rs`, `projecting.rs`, and what they share: `inner.rs` |
 //! | which parts are kept here, and which build answers | `worker.rs`, `worker/`, `plan.rs`, `presence.rs`, `swap.rs`, `in_place.rs`, `visit.rs` |
 //! | the loop over the log | `session.rs`, `gather.rs`, `batch.rs` |
-//! | views that change with each append | `inline.rs` |
+//! | views that change with each append, or are folded when asked | `inline.rs`, `live.rs` |
 //! | one part: of a view, a free-form projection, a reaction | `handler.rs`, `viewing.rs`, `free.rs`, `reacting.rs` |
 //! | events that a model cannot take | `parked.rs`, `parking.rs` |
 //! | what an operator does | `rebuild.rs`, `refold.rs`, `difference.rs`, `repair.rs`, `control.rs`, `lag.rs` |
@@ -21,6 +21,7 @@ mod in_place;
 mod inline;
 mod inner;
 mod lag;
+mod live;
 mod parked;
 mod parking;
 mod plan;
@@ -45,6 +46,7 @@ mod worker;
 pub use control::{ModelStatus, PartStatus};
 pub use difference::Difference;
 pub use inline::InlineViews;
+pub use live::LiveView;
 pub use parked::{FailureClass, Parked, ParkedNote, ParkedState};
 pub use projecting::Projecting;
 pub use projection::{Projection, ProjectionError};

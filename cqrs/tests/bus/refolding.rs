@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use cqrs::{Evolve, Fate, Keys, ModelSettings, Poison, ProjectionError, Projector, View};
+use cqrs::{Evolve, Fate, Keys, LiveView, ModelSettings, Poison, ProjectionError, Projector, View};
 use es_core::{
-    Builds, Changes, EventStoreExt, Kind, Lookup, Name, Part, Position, Recorded, Row, RowId, Rows,
-    Slices, Tenant, Views,
+    Builds, Changes, EventStoreExt, Kind, Lookup, Name, Part, Position, Read, Recorded, Row, RowId,
+    Rows, Slices, Tenant, Views,
     memory::{MemoryStore, MemoryViews},
 };
 use serde::{Deserialize, Serialize};
@@ -214,6 +214,27 @@ async fn a_view_that_nobody_keeps_or_knows_has_no_rows_to_build_anew() {
     let refused = stranger.rebuild_stream::<Shared>(&stream("ada")).await;
     assert!(matches!(refused, Err(ProjectionError::Refused { .. })), "{refused:?}");
     assert_eq!(scene.store.head().await.unwrap(), Position::new(1));
+}
+
+#[tokio::test]
+async fn a_row_that_is_folded_when_asked_equals_the_one_that_is_kept() {
+    let scene = Scene::new();
+    scene.deposit("ada", [1, 2]).await;
+    scene.deposit("ann", [3, 0]).await;
+    let projector = scene.projector::<Shared>(Poison::Park);
+    projector.catch_up().await.unwrap();
+    for key in ["ada", "ann", "letter a", "nobody"] {
+        let key = key.to_owned();
+        let kept = projector.get::<Shared>(&key).await.unwrap();
+        let (live, as_of) = Shared::live(&scene.store, &key, Read::all()).await.unwrap();
+        assert_eq!((live, as_of), (kept, Position::new(4)), "{key}");
+    }
+    let of_ann = Read::stream(&stream("ann"));
+    let (live, _) = Shared::live(&scene.store, &"letter a".into(), of_ann).await.unwrap();
+    assert_eq!(live.unwrap().amounts, [3, 0]);
+    scene.deposit("ada", [13]).await;
+    let failed = Shared::live(&scene.store, &"ada".into(), Read::all()).await;
+    assert!(matches!(failed, Err(ProjectionError::Handler(_))), "{failed:?}");
 }
 
 /// Between two pages of rows another build begins to answer.
