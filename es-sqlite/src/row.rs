@@ -6,7 +6,10 @@ use es_core::{
     AppendId, EventId, Metadata, NewEvent, Position, RecordedEvent, StoreError, StreamId, Tag,
     Version,
 };
-use rusqlite::{Connection, Row};
+use rusqlite::{
+    Connection, Row,
+    types::{Type, ValueRef},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -225,7 +228,10 @@ fn event(
 }
 
 pub(crate) fn integer(row: &Row<'_>, column: usize) -> Result<i64, StoreError> {
-    row.get_ref(column).map_err(store_error)?.as_i64().map_err(|e| unreadable(row, e))
+    match row.get_ref(column) {
+        Ok(ValueRef::Integer(number)) => Ok(number),
+        other => Err(unlike(row, other, Type::Integer)),
+    }
 }
 
 pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
@@ -234,12 +240,25 @@ pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, StoreError> 
 }
 
 fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
-    row.get_ref(column).map_err(store_error)?.as_blob().map_err(|e| unreadable(row, e))
+    match row.get_ref(column) {
+        Ok(ValueRef::Blob(bytes)) => Ok(bytes),
+        other => Err(unlike(row, other, Type::Blob)),
+    }
+}
+
+/// A text, if there is one.
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
+    match row.get_ref(column) {
+        Ok(ValueRef::Null) => Ok(None),
+        Ok(ValueRef::Text(text)) => {
+            std::str::from_utf8(text).map(Some).map_err(|e| unreadable(row, e))
+        }
+        other => Err(unlike(row, other, Type::Text)),
+    }
 }
 
 pub(crate) fn tags(row: &Row<'_>, column: usize) -> Result<Vec<Tag>, StoreError> {
-    let text = row.get_ref(column).map_err(store_error)?.as_str_or_null();
-    let Some(text) = text.map_err(|e| unreadable(row, e))? else { return Ok(Vec::new()) };
+    let Some(text) = text(row, column)? else { return Ok(Vec::new()) };
     text.split('\n').map(|tag| Tag::parse(tag).map_err(|e| unreadable(row, e))).collect()
 }
 
@@ -248,13 +267,22 @@ pub(crate) fn correlation(row: &Row<'_>, column: usize) -> Result<Option<String>
 }
 
 fn metadata(row: &Row<'_>, column: usize) -> Result<Metadata, StoreError> {
-    let text = row.get_ref(column).map_err(store_error)?.as_str_or_null();
-    match text.map_err(|e| unreadable(row, e))? {
+    match text(row, column)? {
         None => Ok(Metadata::new()),
         Some(text) => serde_json::from_str(text).map_err(|e| unreadable(row, e)),
     }
 }
 
+/// What a column holds is not what we write there.
+#[cold]
+fn unlike(row: &Row<'_>, found: rusqlite::Result<ValueRef<'_>>, wanted: Type) -> StoreError {
+    match found {
+        Ok(found) => unreadable(row, format!("{} where {wanted} belongs", found.data_type())),
+        Err(error) => store_error(error),
+    }
+}
+
+#[cold]
 fn unreadable(row: &Row<'_>, why: impl std::fmt::Display) -> StoreError {
     let position = row.get::<_, i64>(0).unwrap_or_default();
     damaged(format!("the event at position {position} is damaged: {why}"))
