@@ -3,14 +3,17 @@ use std::{fmt, time::Duration};
 use es_core::{StoreError, World};
 use parking_lot::Mutex;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, RedisError,
+    RedisResult, ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
 };
 
-use crate::error::{silent, store_error};
+use crate::error::{silent, store_error, too_much, unanswered, write_error};
 
 /// How often a connection is tried before a request fails; the next one tries again.
 const ATTEMPTS: usize = 1;
+/// Most words of a request: a server takes no more.
+const WORDS: usize = 1_000_000;
 
 /// A connection that all clones share, and that is made when it is needed.
 pub(crate) struct Connection {
@@ -25,6 +28,16 @@ struct Current {
     manager: Option<ConnectionManager>,
     /// How many there were.
     made: u64,
+    /// The node of a cluster to which another one has sent us.
+    moved: Option<Client>,
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// Or it is one that says so.
+    Failed(RedisError),
+    /// Nobody has said anything for as long as that.
+    Silent(Duration),
 }
 
 impl Connection {
@@ -34,18 +47,52 @@ impl Connection {
 
     /// Asks the server, and waits no longer than allowed.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let (mut manager, made) = self.current()?;
+        self.answer(command).await.map_err(|failure| match failure {
+            Failure::Failed(error) => store_error(error),
+            Failure::Silent(within) => silent(within),
+        })
+    }
+
+    /// The same for what changes something: if there is no answer nobody knows whether it
+    /// was done.
+    pub(crate) async fn write<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let words = command.args_iter().len();
+        if words > WORDS {
+            return Err(too_much(words, WORDS));
+        }
+        self.answer(command).await.map_err(|failure| match failure {
+            Failure::Failed(error) => write_error(error),
+            Failure::Silent(within) => unanswered(within),
+        })
+    }
+
+    async fn answer<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+        match self.answer_of_node(command).await {
+            Err(Failure::Failed(error)) if self.follows(&error) => {
+                self.answer_of_node(command).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn answer_of_node<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+        let (mut manager, made) = self.current().map_err(Failure::Failed)?;
         tokio::select! {
             biased;
-            answer = command.query_async::<T>(&mut manager) => answer.map_err(store_error),
+            answer = command.query_async::<T>(&mut manager) => answer.map_err(|error| {
+                if error.kind() == ErrorKind::Io {
+                    self.return_home(made);
+                }
+                Failure::Failed(error)
+            }),
             () = self.world.sleep(self.within) => {
                 self.give_up(made);
-                Err(silent(self.within))
+                Err(Failure::Silent(self.within))
             }
         }
     }
 
-    fn current(&self) -> Result<(ConnectionManager, u64), StoreError> {
+    fn current(&self) -> RedisResult<(ConnectionManager, u64)> {
         let mut current = self.current.lock();
         if let Some(manager) = &current.manager {
             return Ok((manager.clone(), current.made));
@@ -54,7 +101,8 @@ impl Connection {
             .set_number_of_retries(ATTEMPTS)
             .set_connection_timeout(Some(self.within))
             .set_response_timeout(Some(self.within));
-        let manager = self.client.get_connection_manager_lazy(config).map_err(store_error)?;
+        let client = current.moved.as_ref().unwrap_or(&self.client);
+        let manager = client.get_connection_manager_lazy(config)?;
         current.made += 1;
         current.manager = Some(manager.clone());
         Ok((manager, current.made))
@@ -65,8 +113,33 @@ impl Connection {
     fn give_up(&self, made: u64) {
         let mut current = self.current.lock();
         if current.made == made {
-            current.manager = None;
+            (current.manager, current.moved) = (None, None);
         }
+    }
+
+    /// The node that had all of our keys has gone: another will know who has them now.
+    fn return_home(&self, made: u64) {
+        if self.current.lock().moved.is_some() {
+            self.give_up(made);
+        }
+    }
+
+    /// Whether a node of a cluster says who has our keys, all of which are in one slot.
+    fn follows(&self, error: &RedisError) -> bool {
+        let moved = error.kind() == ErrorKind::Server(ServerErrorKind::Moved);
+        let node = error.redirect_node().filter(|_| moved);
+        let address = node.and_then(|(node, _)| {
+            let (host, port) = node.rsplit_once(':')?;
+            Some(ConnectionAddr::Tcp(host.to_owned(), port.parse().ok()?))
+        });
+        let home = self.client.get_connection_info().clone();
+        let client = address.and_then(|address| Client::open(home.set_addr(address)).ok());
+        let is_known = client.is_some();
+        if is_known {
+            let mut current = self.current.lock();
+            (current.manager, current.moved) = (None, client);
+        }
+        is_known
     }
 
     /// A connection for requests that make the server wait for so long.

@@ -21,12 +21,21 @@
 //! | `listening` | invalidations, from a stream that all processes read |
 //! | `connection`, `error` | what stands between us and the server |
 
+mod builds;
 mod cache;
 mod connection;
 mod error;
 mod keys;
 mod listening;
 mod options;
+mod parts;
+mod scripts;
+mod server;
+mod tx;
+mod views;
 
 pub use cache::RedisCache;
 pub use options::RedisOptions;
+pub use redis::{Cmd, cmd};
+pub use tx::RedisTx;
+pub use views::RedisViews;
