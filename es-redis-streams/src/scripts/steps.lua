@@ -67,7 +67,7 @@ end
 local function keep(command, keys)
   local how = small[command[1]:upper()]
   for _, key in ipairs(keys) do
-    times[key] = times[key] or redis.call('PTTL', key)
+    times[key] = times[key] or redis.call('PEXPIRETIME', key)
     if is_whole[key] then
       how = nil
     elseif not how then
@@ -85,7 +85,7 @@ local function take_back()
   end
   for key, time in pairs(times) do
     if time > 0 then
-      redis.call('PEXPIRE', key, time)
+      redis.call('PEXPIREAT', key, time)
     end
   end
 end
