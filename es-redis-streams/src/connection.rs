@@ -34,10 +34,26 @@ struct Current {
 
 /// Why there is no answer.
 enum Failure {
+    /// It was not asked for, being more words than that.
+    TooMuch(usize),
     /// Or it is one that says so.
     Failed(RedisError),
     /// Nobody has said anything for as long as that.
     Silent(Duration),
+}
+
+impl Failure {
+    fn told(
+        self,
+        failed: fn(RedisError) -> StoreError,
+        silent: fn(Duration) -> StoreError,
+    ) -> StoreError {
+        match self {
+            Self::TooMuch(words) => too_much(words, WORDS),
+            Self::Failed(error) => failed(error),
+            Self::Silent(within) => silent(within),
+        }
+    }
 }
 
 impl Connection {
@@ -47,26 +63,20 @@ impl Connection {
 
     /// Asks the server, and waits no longer than allowed.
     pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.answer(command).await.map_err(|failure| match failure {
-            Failure::Failed(error) => store_error(error),
-            Failure::Silent(within) => silent(within),
-        })
+        self.answer(command).await.map_err(|failure| failure.told(store_error, silent))
     }
 
     /// The same for what changes something: if there is no answer nobody knows whether it
     /// was done.
     pub(crate) async fn write<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let words = command.args_iter().len();
-        if words > WORDS {
-            return Err(too_much(words, WORDS));
-        }
-        self.answer(command).await.map_err(|failure| match failure {
-            Failure::Failed(error) => write_error(error),
-            Failure::Silent(within) => unanswered(within),
-        })
+        self.answer(command).await.map_err(|failure| failure.told(write_error, unanswered))
     }
 
     async fn answer<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+        let words = command.args_iter().len();
+        if words > WORDS {
+            return Err(Failure::TooMuch(words));
+        }
         match self.answer_of_node(command).await {
             Err(Failure::Failed(error)) if self.follows(&error) => {
                 self.answer_of_node(command).await
