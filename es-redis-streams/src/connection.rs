@@ -91,7 +91,7 @@ impl Connection {
             biased;
             answer = command.query_async::<T>(&mut manager) => answer.map_err(|error| {
                 if error.kind() == ErrorKind::Io {
-                    self.return_home(made);
+                    self.give_up(made);
                 }
                 Failure::Failed(error)
             }),
@@ -118,19 +118,13 @@ impl Connection {
         Ok((manager, current.made))
     }
 
-    /// A connection that is silent may be dead without knowing it: the next request
-    /// gets another one.
+    /// A connection that is silent may be dead without knowing it, and one that broke takes
+    /// its time to come back: the next request gets another one. It asks the first address
+    /// again, as the node that we were sent to may be gone, and the others know its heir.
     fn give_up(&self, made: u64) {
         let mut current = self.current.lock();
         if current.made == made {
             (current.manager, current.moved) = (None, None);
-        }
-    }
-
-    /// The node that had all of our keys has gone: another will know who has them now.
-    fn return_home(&self, made: u64) {
-        if self.current.lock().moved.is_some() {
-            self.give_up(made);
         }
     }
 
