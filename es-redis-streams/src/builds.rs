@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use es_core::{
-    Build, BuildChange, BuildStep, Builds, Checkpoint, Name, Part, StoreError, StoreErrorKind,
-    Taking,
+    Build, BuildChange, BuildStep, Builds, Checkpoint, Name, Part, Slices, StoreError,
+    StoreErrorKind, Taking,
 };
 use redis::Cmd;
 
@@ -85,39 +85,32 @@ impl Builds for RedisViews {
 impl RedisViews {
     fn changing(&self, change: &BuildChange) -> Result<Cmd, StoreError> {
         let build = digits(change.build);
-        let field = |slices| part_field(change.build, slices);
-        let mut command;
-        match &change.what {
+        let field = |slices: &Slices| part_field(change.build, *slices);
+        let seen = |parts: &[(Slices, Checkpoint)]| -> Vec<String> {
+            parts.iter().flat_map(|(part, seen)| [field(part), checkpoint_text(*seen)]).collect()
+        };
+        let (script, words) = match &change.what {
             BuildStep::Begin { revision, parts, from } => {
-                command = self.over(scripts::BEGIN, &change.model);
-                command.arg(build).arg(*revision).arg(digits(from.get())).arg(self.fresh());
-                command.arg(parts.iter().copied().map(field).collect::<Vec<_>>());
+                let about = [build, revision.to_string(), digits(from.get()), self.fresh()];
+                (scripts::BEGIN, about.into_iter().chain(parts.iter().map(field)).collect())
             }
             BuildStep::Divide { from, into } => {
-                command = self.over(scripts::DIVIDE, &change.model);
-                command.arg(from.len());
-                for (slices, seen) in from {
-                    command.arg(field(*slices)).arg(checkpoint_text(*seen));
-                }
-                command.arg(into.iter().copied().map(field).collect::<Vec<_>>());
+                let from = std::iter::once(from.len().to_string()).chain(seen(from));
+                (scripts::DIVIDE, from.chain(into.iter().map(field)).collect())
             }
             BuildStep::Serve { parts, head } => {
-                command = self.over(scripts::SERVE, &change.model);
-                command.arg(build).arg(digits(head.get()));
-                for (slices, seen) in parts {
-                    command.arg(field(*slices)).arg(checkpoint_text(*seen));
-                }
+                let about = [build, digits(head.get())];
+                (scripts::SERVE, about.into_iter().chain(seen(parts)).collect())
             }
-            BuildStep::Discard => {
-                command = self.over(scripts::DISCARD, &change.model);
-                command.arg(build);
-            }
-            BuildStep::Remove => command = self.over(scripts::REMOVE, &change.model),
+            BuildStep::Discard => (scripts::DISCARD, vec![build]),
+            BuildStep::Remove => (scripts::REMOVE, Vec::new()),
             _ => {
                 let why = "this program does not know the change";
                 return Err(refused(change, StoreErrorKind::Unsupported, why));
             }
-        }
+        };
+        let mut command = self.over(script, &change.model);
+        command.arg(words);
         Ok(command)
     }
 

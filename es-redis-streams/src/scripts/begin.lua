@@ -11,6 +11,6 @@ redis.call('HSETNX', KEYS[1], 'serves', ARGV[1])
 redis.call('HSET', KEYS[1], 'build:' .. ARGV[1], ARGV[2])
 local epoch = redis.call('HGET', KEYS[1], 'epoch') or ('0'):rep(20)
 for i = 5, #ARGV do
-  write_part(KEYS[1], ARGV[i], { epoch = epoch, position = ARGV[3], lease = 0, at = 0, owner = '' })
+  begin_part(ARGV[i], epoch, ARGV[3])
 end
 return 'done'

@@ -17,6 +17,6 @@ for i = 2, last, 2 do
   end
 end
 for i = last + 1, #ARGV do
-  write_part(KEYS[1], ARGV[i], { epoch = epoch, position = position, lease = 0, at = 0, owner = '' })
+  begin_part(ARGV[i], epoch, position)
 end
 return 'done'

@@ -22,6 +22,11 @@ local function write_part(key, field, part)
   redis.call('HSET', key, field, part.epoch .. ' ' .. part.position .. times .. part.owner)
 end
 
+-- A part that nobody has.
+local function begin_part(field, epoch, position)
+  write_part(KEYS[1], field, { epoch = epoch, position = position, lease = 0, at = 0, owner = '' })
+end
+
 -- The parts and the builds of the model, by their fields.
 local function read_model()
   local all, parts, builds = redis.call('HGETALL', KEYS[1]), {}, {}
