@@ -16,6 +16,7 @@ book! {
     modelling "modelling.md";
     reading "reading.md";
     read_models "read-models.md";
+    writing_a_sink "writing-a-sink.md";
     queries "queries.md";
     evolving_events "evolving-events.md";
     snapshots "snapshots.md";

@@ -9,7 +9,7 @@ use es_core::{
 use futures_util::stream::BoxStream;
 use redis::Cmd;
 
-use crate::{connection::Connection, keys::Keys, listening};
+use crate::{connection::Connection, keys::Keys, listening, parts::digits};
 
 /// How much longer than an answer its tags are remembered: as long as it may take to
 /// make it. Whatever takes longer is not kept.
@@ -85,7 +85,7 @@ impl SharedCache for RedisCache {
         value: Bytes,
     ) -> Result<(), StoreError> {
         let mut command = self.over(PUT, place);
-        command.arg(stamp.as_str()).arg(sortable(as_of)).arg(&value[..]).arg(millis(place.ttl));
+        command.arg(stamp.as_str()).arg(digits(as_of.get())).arg(&value[..]).arg(millis(place.ttl));
         self.connection.ask::<u8>(&command).await.map(drop)
     }
 
@@ -129,9 +129,4 @@ fn read<T: redis::FromRedisValue>(value: redis::Value) -> Option<T> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-/// All positions have the same length, so that a script can compare them.
-fn sortable(position: Position) -> String {
-    format!("{:020}", position.get())
 }

@@ -1,3 +1,7 @@
+use std::fmt::Display;
+
+use es_core::{Kind, Name};
+
 /// How things are called in the server. The braces keep all keys of a prefix
 /// together.
 #[derive(Debug)]
@@ -26,5 +30,25 @@ impl Keys {
     /// The stream of invalidations.
     pub(crate) fn invalidations(&self) -> String {
         format!("{}:invalidations", self.prefix)
+    }
+
+    /// The builds of a read model, and their parts.
+    pub(crate) fn model(&self, model: &Name) -> String {
+        format!("{}:model:{model}", self.prefix)
+    }
+
+    /// What the names of its rows begin with, and of their ids in order; behind that comes
+    /// the number of the build.
+    pub(crate) fn rows(&self, kind: Kind, model: &Name) -> [String; 2] {
+        let (rows, ids) = match kind {
+            Kind::Row => ("rows", "row-ids"),
+            Kind::Parked => ("parked", "parked-ids"),
+        };
+        [rows, ids].map(|what| format!("{}:{what}:{model}", self.prefix))
+    }
+
+    /// What a projection writes by itself.
+    pub(crate) fn own(&self, name: impl Display) -> String {
+        format!("{}:own:{name}", self.prefix)
     }
 }

@@ -1,32 +1,48 @@
-//! Gesta on Redis: a cache of answers that processes share.
+//! Gesta on Redis: read models, and a cache of answers that processes share.
 //!
 //! ```no_run
 //! use es_redis_streams::RedisOptions;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let cache = RedisOptions::new("redis://127.0.0.1:6379").prefix("bank").cache()?;
+//! let options = RedisOptions::new("redis://127.0.0.1:6379").prefix("bank");
+//! let views = options.clone().views().await?;
+//! // Projector::new(store, views) …
+//! let cache = options.cache()?;
 //! // Queries::builder(projector).shared_cache(cache) …
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! It needs Redis 6.0 or newer, one server or one with replicas; not a cluster. What
-//! it holds may be lost at any time: by a restart, by `FLUSHALL`, by eviction.
+//! It needs Redis 7.0 or newer (the cache alone 6.0), one server or one with replicas; for
+//! read models it may be a cluster, in which all keys of a prefix are on one node. What the
+//! cache holds may be lost at any time: by a restart, by `FLUSHALL`, by eviction. Read models
+//! may be lost at once, or their last commits, and never by eviction.
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `options` | where the server is, and how long it may take |
-//! | `cache`, `scripts/` | answers, and the stamps of their tags |
-//! | `listening` | invalidations, from a stream that all processes read |
-//! | `connection`, `error` | what stands between us and the server |
+//! | `options`, `server` | where the server is, how long it may take, and whether it can be trusted |
+//! | `views`, `tx` | rows of read models, and what a free-form projection does |
+//! | `builds`, `parts` | builds, who keeps their parts, and how that is written |
+//! | `cache`, `listening` | answers, the stamps of their tags, and what other processes tell |
+//! | `scripts/` | each step that the server does undisturbed |
+//! | `connection`, `keys`, `error` | what stands between us and the server |
 
+mod builds;
 mod cache;
 mod connection;
 mod error;
 mod keys;
 mod listening;
 mod options;
+mod parts;
+mod scripts;
+mod server;
+mod tx;
+mod views;
 
 pub use cache::RedisCache;
 pub use options::RedisOptions;
+pub use redis::{Cmd, cmd};
+pub use tx::RedisTx;
+pub use views::RedisViews;

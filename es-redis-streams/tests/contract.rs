@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use es_core::SharedCache;
-use es_redis_streams::RedisOptions;
+use es_redis_streams::{RedisOptions, RedisViews, cmd};
 use es_testkit::{
-    contract::{Harness, Opened, Place},
+    contract::{Harness, Opened, Place, ReadModels},
     servers::redis_url,
 };
 
@@ -19,6 +19,24 @@ impl Harness<dyn SharedCache> for Prefixes {
         let options = RedisOptions::new(redis_url()).prefix(place.name());
         let options = options.within(std::time::Duration::from_secs(5));
         Opened::new(Arc::new(options.cache().expect("an address")))
+    }
+
+    async fn remove(&self, place: &Place) {
+        forget(place.name()).await;
+    }
+}
+
+#[async_trait]
+impl Harness<ReadModels<RedisViews>> for Prefixes {
+    async fn open(&self, place: &Place) -> Opened<ReadModels<RedisViews>> {
+        let options = RedisOptions::new(redis_url()).prefix(place.name());
+        let views = options.views().await.expect("a server that can be trusted");
+        let models = ReadModels::new(views).breaking(|tx| {
+            let key = tx.key("broken");
+            tx.run(cmd("SET").arg(&key).arg("not a list").take());
+            tx.run(cmd("RPUSH").arg(&key).arg("a").take());
+        });
+        Opened::new(Arc::new(models))
     }
 
     async fn remove(&self, place: &Place) {
@@ -39,3 +57,4 @@ async fn forget(prefix: &str) {
 }
 
 es_testkit::shared_cache_contract!("es-redis-streams", Prefixes);
+es_testkit::views_contract!("es-redis-streams", Prefixes);

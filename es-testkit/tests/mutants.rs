@@ -68,6 +68,7 @@ bugs! {
     a_commit_that_is_apart_from_its_check_is_noticed: CheckThenWrite,
     a_commit_to_nothing_that_succeeds_is_noticed: GoneForgiven,
     a_parked_row_among_the_rows_is_noticed: ParkedAmongRows,
+    a_deleted_row_that_takes_a_place_is_noticed: DeletedTakesPlace,
     an_unfinished_build_that_answers_is_noticed: NewestAnswers,
     a_build_that_is_begun_twice_is_noticed: BegunTwice,
     an_epoch_that_comes_back_is_noticed: EpochsBeginAnew,

@@ -12,7 +12,7 @@
 //! | `sqlite` (default) | [`sqlite`]: the embedded event store |
 //! | `postgres` | [`postgres`]: the event store on PostgreSQL |
 //! | `cache` | answers of queries that are remembered |
-//! | `redis` | [`redis`]: a cache of answers that processes share |
+//! | `redis` | [`redis`]: read models, and a cache of answers that processes share |
 //! | `http` | [`http`]: tokens and versions in headers |
 //! | `messagepack` | a binary codec, `Codec::MessagePack` |
 //! | `schema` | a JSON Schema for each type of event |
@@ -43,10 +43,10 @@ pub mod postgres {
     pub use es_postgres::{Holder, PostgresOptions, PostgresStore, PostgresTx};
 }
 
-/// The cache of answers in Redis.
+/// Read models and the cache of answers in Redis.
 #[cfg(feature = "redis")]
 pub mod redis {
-    pub use es_redis_streams::{RedisCache, RedisOptions};
+    pub use es_redis_streams::{Cmd, RedisCache, RedisOptions, RedisTx, RedisViews, cmd};
 }
 
 /// Tokens and versions on their way through HTTP.

@@ -139,10 +139,12 @@ impl Held {
         self.checkpoint.position > end
     }
 
-    /// Where it is, if it still is ours: an answer may have been lost.
+    /// Where it is, if it still is ours: an answer may have been lost. A store that has
+    /// lost a commit, as in a failover, is behind the batch at hand: what it has lost would
+    /// be left out, so that the part has to be taken anew.
     pub(crate) async fn recover<V: Views>(&mut self, views: &V) -> Result<(), StoreError> {
         let (_, seen) = views.begin(&self.part).await?;
-        if seen.epoch != self.checkpoint.epoch {
+        if seen.epoch != self.checkpoint.epoch || seen.position < self.checkpoint.position {
             return Err(self.fenced(seen));
         }
         self.checkpoint = seen;
@@ -150,8 +152,12 @@ impl Held {
     }
 
     fn fenced(&self, seen: Checkpoint) -> StoreError {
-        let message =
-            format!("{} was taken over by another owner, epoch {}", self.part, seen.epoch);
+        let Checkpoint { epoch, position } = seen;
+        let message = format!(
+            "{} is at epoch {epoch}, position {position}: another owner has taken it over, or \
+             its store has lost a commit",
+            self.part
+        );
         StoreError::new(StoreErrorKind::Fenced, message)
     }
 }

@@ -33,6 +33,7 @@ const STEPS_UNTIL_READY: usize = 2_000;
 pub struct PrivateRedis {
     port: u16,
     folder: TempDir,
+    settings: Vec<String>,
     running: Option<Child>,
 }
 
@@ -43,10 +44,30 @@ impl PrivateRedis {
     ///
     /// [`ServerError::Unsupported`] if there is no `redis-server` on the path.
     pub fn start() -> Result<Self, ServerError> {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let mut redis = Self { port: free, folder: tempfile::tempdir()?, running: None };
+        Self::start_with(&[])
+    }
+
+    /// Starts one with these words behind the command, as `["--maxmemory", "100mb"]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(settings: &[&str]) -> Result<Self, ServerError> {
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let (port, folder) = (free_port()?, tempfile::tempdir()?);
+        let mut redis = Self { port, folder, settings, running: None };
         redis.restart()?;
         Ok(redis)
+    }
+
+    /// Starts a node of a cluster, which knows of no other node and has no slots.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_node() -> Result<Self, ServerError> {
+        let bus = free_port()?.to_string();
+        Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus])
     }
 
     /// Where it answers.
@@ -99,6 +120,7 @@ impl PrivateRedis {
         let mut server = Command::new("redis-server");
         server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]);
         server.arg(self.port.to_string()).arg("--dir").arg(self.folder.path());
+        server.args(&self.settings);
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         server.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ServerError::Unsupported(
@@ -114,6 +136,10 @@ impl Drop for PrivateRedis {
         // Nothing can be done about it here.
         let _ = self.kill();
     }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Whether a Redis answers there that lets us in without a password.

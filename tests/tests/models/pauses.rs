@@ -373,7 +373,7 @@ async fn a_transaction_that_stands_still_keeps_its_part_from_nobody_for_long() {
         let held = [(free.clone(), second.epoch)];
         assert_eq!(store.renew(&other, &held, LEASE).await.unwrap(), [free]);
         let held = [(part.clone(), mine.epoch)];
-        assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), [part.clone()]);
+        assert_eq!(store.renew(&owner, &held, LEASE).await.unwrap(), std::slice::from_ref(&part));
     };
     // Sooner than the server ends the transaction.
     tokio::time::timeout(BEYOND * 3, at_once).await.expect("somebody waits for it");

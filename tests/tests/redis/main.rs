@@ -1,165 +1,18 @@
-//! Two processes that answer from read models of their own, and share what they have
-//! answered through a Redis that may die.
+//! Programs that share a Redis: answers that they remember, and read models.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use cqrs::{
-    Aggregate, Answer, BoxError, CacheTag, Command, Commands, Decide, Event, Evolve, Keys,
-    Projecting, Projector, Queries, Query, QuerySettings, View,
-};
-use es_core::{
-    Random, Recorded, Rejection, Tenant,
-    memory::{MemoryStore, MemoryViews},
-};
-use es_redis_streams::{RedisCache, RedisOptions};
-use es_testkit::{
-    SeededRandom,
-    servers::{PrivateRedis, ServerError},
-};
-use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
+mod answers;
+mod models;
 
-const TOWERS: usize = 8;
-const RINGERS: u64 = 8;
-const RINGS: u64 = 150;
-
-#[derive(Serialize, Deserialize, Event)]
-#[event(name = "bell.rung")]
-struct Rung;
-
-#[derive(Default, Serialize, Deserialize, Aggregate)]
-struct Bell {
-    times: u64,
-}
-
-impl Evolve for Bell {
-    type Event = Rung;
-
-    fn evolve(&mut self, _: &Rung) {
-        self.times += 1;
-    }
-}
-
-impl View for Bell {
-    const NAME: &'static str = "bells";
-    type Key = String;
-
-    fn keys(rung: Recorded<'_, Rung>) -> Keys<String> {
-        Keys::One(rung.stream.id().to_owned())
-    }
-}
-
-#[derive(Command)]
-struct Ring {
-    #[id(Bell)]
-    tower: String,
-}
-
-impl Decide<Ring> for Bell {
-    fn decide(&self, _: &Ring) -> Result<Vec<Rung>, Rejection> {
-        Ok(vec![Rung])
-    }
-}
-
-#[derive(Query)]
-#[query(output = u64)]
-struct TimesRung {
-    tower: String,
-}
-
-struct Bells(Projector<MemoryViews>);
-
-impl Answer<TimesRung> for Bells {
-    async fn answer(&self, query: &TimesRung, tenant: &Tenant) -> Result<u64, BoxError> {
-        let bell = self.0.of(tenant.clone()).get::<Bell>(&query.tower).await?;
-        Ok(bell.map_or(0, |bell| bell.times))
-    }
-}
-
-struct Process {
-    queries: Queries,
-    projecting: Projecting<MemoryViews>,
-}
-
-impl Process {
-    fn start(store: &MemoryStore, cache: RedisCache) -> Self {
-        let projector = Projector::new(store.clone(), MemoryViews::new()).view::<Bell>();
-        let settings = QuerySettings::<TimesRung>::new()
-            .tags(|query| vec![CacheTag::row::<Bell>(&query.tower)])
-            .cached(|query| query.tower.clone())
-            .max_weight(3)
-            .shared();
-        let queries = Queries::builder(projector.clone())
-            .answer(Bells(projector.clone()), settings)
-            .shared_cache(cache)
-            .build();
-        Self { queries, projecting: projector.start() }
-    }
-}
+use es_testkit::servers::{PrivateRedis, ServerError};
 
 fn server() -> Option<PrivateRedis> {
     match PrivateRedis::start() {
         Err(error @ ServerError::Unsupported(_)) => {
-            tests::not_run(&format!("processes that share a Redis: {error}"));
+            tests::not_run(&format!("programs that share a Redis: {error}"));
             None
         }
         started => Some(started.unwrap()),
-    }
-}
-
-fn tower(random: &SeededRandom) -> String {
-    format!("tower {}", random.below(TOWERS))
-}
-
-/// Rings and asks, here and there, with the token of its last ring and without.
-async fn ring_and_ask(commands: Commands, processes: [Queries; 2], seed: u64) -> u64 {
-    let random = SeededRandom::new(seed);
-    let mut cached = 0;
-    for _ in 0..RINGS {
-        let tower = tower(&random);
-        let sent = commands.send(Ring { tower: tower.clone() }).await.unwrap();
-        for queries in &processes {
-            let seen = queries.at_least(sent).ask(TimesRung { tower: tower.clone() }).await;
-            let seen = seen.unwrap();
-            assert!(*seen >= sent.version.get(), "{tower}: {seen:?}, and {sent:?}");
-            cached += u64::from(seen.cached);
-            let other = TimesRung { tower: self::tower(&random) };
-            cached += u64::from(queries.ask(other).await.unwrap().cached);
-        }
-    }
-    cached
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_answer_is_older_than_its_token_while_redis_dies_and_comes_back() {
-    let Some(mut redis) = server() else { return };
-    let store = MemoryStore::new();
-    let commands = Commands::new(store.clone());
-    let cache = || RedisOptions::new(redis.url()).cache().unwrap();
-    let [one, other] = [(); 2].map(|()| Process::start(&store, cache()));
-    let seed = es_core::World::real().random_u64();
-    println!("GESTA_SEED={seed}");
-
-    let mut cached = 0;
-    for dies in [false, true, false] {
-        let mut all = JoinSet::new();
-        for ringer in 0..RINGERS {
-            let processes = [one.queries.clone(), other.queries.clone()];
-            let seed = SeededRandom::new(seed ^ ringer).next_u64();
-            all.spawn(ring_and_ask(commands.clone(), processes, seed));
-        }
-        if dies {
-            tokio::task::block_in_place(|| redis.kill()).unwrap();
-        }
-        while let Some(ended) = all.join_next().await {
-            cached += ended.unwrap();
-        }
-        if dies {
-            tokio::task::block_in_place(|| redis.restart()).unwrap();
-        }
-    }
-    println!("{} answers, {cached} of them cached", 3 * RINGERS * RINGS * 4);
-    for process in [one, other] {
-        process.projecting.stop().await.unwrap();
     }
 }

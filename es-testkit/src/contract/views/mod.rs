@@ -95,6 +95,7 @@ macro_rules! __view_promises {
                 these_rows_are_found_in_the_order_of_their_ids,
                 keys_are_in_the_order_of_their_bytes,
                 rows_come_by_the_page,
+                a_page_is_full_where_rows_were_deleted,
                 a_page_may_begin_after_a_key_that_is_not_there,
                 tenants_are_apart,
                 these_rows_of_several_tenants_are_in_order,

@@ -105,6 +105,16 @@ pub async fn rows_come_by_the_page<V: Views>(models: &Models<V>) {
     assert_eq!(seen.len(), 25);
 }
 
+/// A row that was deleted takes no place in a page.
+pub async fn a_page_is_full_where_rows_were_deleted<V: Views>(models: &Models<V>) {
+    put(models, "m", (0..9).map(|n| row(&n.to_string(), "x")).collect()).await;
+    put(models, "m", (0..6).map(|n| deleted(&n.to_string())).collect()).await;
+    assert_eq!(keys(&page(models, "m", None, 3).await), ["6", "7", "8"]);
+    let rows = Rows::Every { after: None, limit: 2 };
+    let found = models.find(Lookup::new(name("m"), rows)).await;
+    assert_eq!(keys(&found), ["6", "7"]);
+}
+
 /// A page may begin after a key that is not there.
 pub async fn a_page_may_begin_after_a_key_that_is_not_there<V: Views>(models: &Models<V>) {
     put(models, "m", vec![row("a", "1"), row("c", "3")]).await;

@@ -18,6 +18,8 @@ pub enum ViewBug {
     GoneForgiven,
     /// What is parked is found among the rows.
     ParkedAmongRows,
+    /// A row that was deleted is left out of its page only after the page was cut.
+    DeletedTakesPlace,
     /// The newest build answers, finished or not.
     NewestAnswers,
     /// Who begins a build that another has begun is told that it succeeded.
@@ -60,6 +62,7 @@ impl ViewBug {
         Self::CheckThenWrite,
         Self::GoneForgiven,
         Self::ParkedAmongRows,
+        Self::DeletedTakesPlace,
         Self::NewestAnswers,
         Self::BegunTwice,
         Self::EpochsBeginAnew,

@@ -7,11 +7,14 @@ use es_core::{
 
 use super::{MutantViews, ViewBug};
 
+/// The value of a row that was deleted, and is still there.
+const DELETED: &[u8] = b"deleted by a mutant";
+
 pub(super) async fn commit(
     views: &MutantViews,
     part: &Part,
     tx: MemoryTx,
-    changes: Changes,
+    mut changes: Changes,
     seen: Checkpoint,
     next: Checkpoint,
 ) -> Result<(), StoreError> {
@@ -23,6 +26,11 @@ pub(super) async fn commit(
         Some(ViewBug::CheckThenWrite) if found == seen => late(views, part).await?,
         _ => seen,
     };
+    if views.has(ViewBug::DeletedTakesPlace) {
+        for row in &mut changes.rows {
+            row.value.get_or_insert(DELETED.into());
+        }
+    }
     let done = views.sound.commit(part, tx, changes, seen, next).await;
     match (views.bug, lease) {
         (Some(ViewBug::GoneForgiven), None) => forgiven(done),
@@ -54,6 +62,7 @@ pub(super) async fn rows(views: &MutantViews, mut lookup: Lookup) -> Result<Vec<
         lookup.build = builds.last().map(|build| build.number);
     }
     let mut found = views.sound.rows(lookup.clone()).await?;
+    found.retain(|row| row.value.as_deref() != Some(DELETED));
     if views.has(ViewBug::ParkedAmongRows) {
         found.extend(views.sound.rows(lookup.parked()).await?);
     } else if lookup.kind == Kind::Parked
