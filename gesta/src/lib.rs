@@ -23,11 +23,11 @@ extern crate self as gesta;
 pub use cqrs::{
     Answer, AnswerStream, Answered, AskError, Asking, BoxError, CacheTag, Change, Command,
     Commands, CommandsBuilder, Decide, DecideTogether, Decision, Difference, Dispatch, Failure,
-    FailureClass, Fate, Freshness, Gathered, Guard, InlineViews, Keys, Live, LiveView, ModelSettings,
-    ModelStatus, NameClaimedTwice, OnChange, Outcome, Parked, ParkedNote, ParkedState, PartStatus,
-    Poison, Progress, Projecting, Projection, ProjectionError, Projector, Queries, QueriesBuilder,
-    Query, QuerySettings, Reaction, Rebuild, RebuildProgress, Reply, SendError, Sent, Settings,
-    Stale, StartAt, Streamed, Together, Trace, View,
+    FailureClass, Fate, Freshness, Gathered, Guard, InlineViews, Keys, Live, LiveView,
+    ModelSettings, ModelStatus, NameClaimedTwice, OnChange, Outcome, Parked, ParkedNote,
+    ParkedState, PartStatus, Poison, Progress, Projecting, Projection, ProjectionError, Projector,
+    Queries, QueriesBuilder, Query, QuerySettings, Reaction, Rebuild, RebuildProgress, Reply,
+    SendError, Sent, Settings, Stale, StartAt, Streamed, Together, Trace, View,
 };
 pub use es_core::*;
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use es_core::{
-    Build, Changes, Codec, EventStore, PartState, Position, Read, Recorded, RecordedEvent, Row,
-    RowId, Slices, StreamId, Tenant, Views,
+    Build, Changes, Codec, EventStore, Evolve, PartState, Position, Read, Recorded, RecordedEvent,
+    Row, RowId, Slices, StreamId, Tenant, Views,
 };
 use futures_util::TryStreamExt;
 
@@ -94,6 +94,9 @@ impl<V: Views> Projector<V> {
     }
 }
 
+/// An event, and the rows that it changes.
+type Keyed<W> = Option<(<W as Evolve>::Event, Vec<<W as View>::Key>)>;
+
 /// Rows, from nothing on.
 struct Refolding<W: View> {
     rows: HashMap<(Tenant, W::Key), Remembered<W>>,
@@ -160,10 +163,7 @@ impl<W: View> Refolding<W> {
     }
 
     /// The event and the rows that it changes; nothing if it was passed over as a whole.
-    fn keys(
-        &self,
-        envelope: &RecordedEvent,
-    ) -> Result<Option<(W::Event, Vec<W::Key>)>, ProjectionError> {
+    fn keys(&self, envelope: &RecordedEvent) -> Result<Keyed<W>, ProjectionError> {
         if self.passes(envelope, Sequence::of_stream(&envelope.stream)) {
             return Ok(None);
         }
