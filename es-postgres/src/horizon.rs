@@ -16,7 +16,7 @@ use es_core::{Position, StoreError, StoreErrorKind, Tenant};
 use futures_util::future::{Either, select};
 use sqlx::{
     ConnectOptions, Row,
-    postgres::{PgListener, PgPoolOptions, PgRow},
+    postgres::{PgListener, PgNotification, PgPoolOptions, PgRow},
     query,
 };
 use tokio::sync::{Notify, watch};
@@ -39,7 +39,10 @@ const AGAIN: TimeDelta = TimeDelta::seconds(60);
 /// How often it is asked who that is.
 const ASKING: TimeDelta = TimeDelta::seconds(1);
 /// How much less often to look while no append is under way: who appends says so.
-const QUIET: u32 = 4;
+pub(crate) const QUIET: u32 = 4;
+/// What other processes are told: of an append, of an invalidation.
+const APPENDED: &str = "";
+const INVALIDATED: &str = "invalidated";
 
 /// What followers wait for.
 #[derive(Debug)]
@@ -66,6 +69,11 @@ impl Horizon {
     /// This process has appended.
     pub(crate) fn wake(&self) {
         self.has_appended.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Other processes have something to be told of.
+    pub(crate) fn tell(&self) {
         self.wake.notify_one();
     }
 
@@ -154,6 +162,7 @@ async fn watch(shared: &Shared) {
     loop {
         let watched = watch_with_listener(shared).await;
         connected.lost(1);
+        shared.words.miss();
         match watched {
             Ok(()) => return,
             Err(error) if error.is_transient() => {
@@ -182,6 +191,8 @@ async fn watch_with_listener(shared: &Shared) -> Result<(), StoreError> {
         let listening = async { listener.listen(&channel).await.map_err(store_error) };
         in_time(options, listening).await?;
     }
+    // From now on words are heard; what was said before has to be looked for.
+    shared.words.hear();
     let mut alarm = Alarm::default();
     loop {
         let mut is_quiet = false;
@@ -195,26 +206,63 @@ async fn watch_with_listener(shared: &Shared) -> Result<(), StoreError> {
             in_time(options, alarm.look(shared, &mut listener, end)).await?;
             is_quiet = end.horizon == before && alarm.is_silent(end);
         }
-        if shared.horizon.has_appended.swap(false, Ordering::AcqRel) && !options.is_behind_pooler {
-            let telling = query("SELECT pg_notify($1, '')").bind(&channel).execute(&mut listener);
-            in_time(options, async { telling.await.map_err(store_error) }).await?;
+        if !options.is_behind_pooler {
+            let told = tell_others(shared, &channel, &mut listener);
+            in_time(options, async { told.await.map_err(store_error) }).await?;
         }
         options.world.sleep(PAUSE).await;
         let woken = shared.horizon.wake.notified();
         let is_told = !options.is_behind_pooler;
         let poll = if is_quiet && is_told { options.poll * QUIET } else { options.poll };
         let waiting = select(Box::pin(woken), options.world.sleep(poll));
-        if is_told {
-            match select(Box::pin(listener.recv()), waiting).await {
-                Either::Left((told, _)) => drop(told.map_err(store_error)?),
-                Either::Right(_) => {}
-            }
-            // Many say the same.
-            while listener.next_buffered().is_some() {}
-        } else {
-            waiting.await;
+        match is_told {
+            true => hear_others(shared, &mut listener, waiting).await.map_err(store_error)?,
+            false => drop(waiting.await),
         }
     }
+}
+
+/// To say NOTIFY is to keep all others who do from committing, in the whole cluster: so it
+/// is never part of an append, and one word stands for all that has gathered meanwhile.
+async fn tell_others(
+    shared: &Shared,
+    channel: &str,
+    listener: &mut PgListener,
+) -> Result<(), sqlx::Error> {
+    let has_appended = shared.horizon.has_appended.swap(false, Ordering::AcqRel);
+    let both = [(has_appended, APPENDED), (shared.words.take(), INVALIDATED)];
+    let words: Vec<_> =
+        both.iter().filter(|(is_owed, _)| *is_owed).map(|(_, word)| *word).collect();
+    if words.is_empty() {
+        return Ok(());
+    }
+    let telling = query("SELECT pg_notify($1, word) FROM unnest($2::text[]) AS word");
+    telling.bind(channel).bind(words).execute(listener).await.map(drop)
+}
+
+/// Returns once somebody has said something, or has waited for long enough.
+async fn hear_others(
+    shared: &Shared,
+    listener: &mut PgListener,
+    waiting: impl Future + Unpin,
+) -> Result<(), sqlx::Error> {
+    let hear = |told: PgNotification| {
+        if told.payload() == INVALIDATED {
+            shared.words.hear();
+        }
+    };
+    if let Either::Left((told, _)) = select(Box::pin(listener.try_recv()), waiting).await {
+        match told? {
+            Some(told) => hear(told),
+            // It connects anew by itself.
+            None => shared.words.miss(),
+        }
+    }
+    // Many say the same.
+    while let Some(told) = listener.next_buffered() {
+        hear(told);
+    }
+    Ok(())
 }
 
 /// Names the session that keeps followers waiting.

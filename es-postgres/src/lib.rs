@@ -1,5 +1,5 @@
-//! Gesta on PostgreSQL: events, checkpoints, snapshots, timers and views in one
-//! schema of a database.
+//! Gesta on PostgreSQL: events, checkpoints, snapshots, timers, views and a cache of
+//! answers in one schema of a database.
 //!
 //! ```no_run
 //! use es_core::{Durability, EventStoreExt};
@@ -24,6 +24,7 @@
 //! | `horizon` | how far followers may read, and who wakes them |
 //! | `import`, `copy_in` | the events of another store, as they are |
 //! | `checkpoints`, `snapshots`, `timers`, `views`, `builds` | the other ports |
+//! | `cache`, `invalidations` | a cache of answers that processes share, what they tell each other |
 //! | `connections`, `error` | what stands between us and the server |
 //! | `metrics` | what an operator watches |
 //! | `inline`, `folding`, `handover` | appends that change the rows of read models, the rows, how a model begins |
@@ -33,6 +34,7 @@
 mod answers;
 mod batch;
 mod builds;
+mod cache;
 mod call;
 mod checkpoints;
 mod conflicts;
@@ -45,6 +47,7 @@ mod handover;
 mod horizon;
 mod import;
 mod inline;
+mod invalidations;
 mod loads;
 mod lone;
 mod metrics;
@@ -69,6 +72,7 @@ mod views;
 mod wall;
 mod writer;
 
+pub use cache::PostgresCache;
 pub use horizon::Holder;
 pub use options::PostgresOptions;
 pub use store::PostgresStore;

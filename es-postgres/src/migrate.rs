@@ -8,6 +8,7 @@ use crate::{
     connections::{Purpose, connect, in_time},
     error::{damaged, store_error},
     schema::Schema,
+    wall,
 };
 
 macro_rules! objects {
@@ -17,7 +18,9 @@ macro_rules! objects {
 }
 
 /// What each version added. A version that was published is never changed.
-const VERSIONS: &[&[&str]] = &[objects![
+const VERSIONS: &[&[&str]] = &[OF_THE_LOG, OF_THE_CACHE];
+
+const OF_THE_LOG: &[&str] = objects![
     "positions"
     "streams"
     "events"
@@ -48,7 +51,20 @@ const VERSIONS: &[&[&str]] = &[objects![
     "epochs"
     "retire_parts"
     "change_build"
-]];
+];
+
+const OF_THE_CACHE: &[&str] = objects![
+    "cache_tags"
+    "cache_tags_until"
+    "cached_answers"
+    "cached_answers_until"
+    "invalidations"
+    "hashes_of_tags"
+    "stamp_of_tags"
+    "look_up"
+    "keep_answer"
+    "invalidate"
+];
 
 pub(crate) async fn run(options: &PostgresOptions) -> Result<(), StoreError> {
     let mut connection = in_time(options, connect(options, Purpose::Projecting)).await?;
@@ -105,6 +121,7 @@ async fn migrate(connection: &mut PgConnection, schema: &Schema) -> Result<(), S
             tx.execute(sqlx::raw_sql(&schema.sql(object))).await.map_err(store_error)?;
         }
     }
+    wall::extend(&mut tx, schema).await?;
     let versions = found + 1..=VERSIONS.len();
     let versions: Vec<_> = versions.map(|one| i64::try_from(one).unwrap_or(i64::MAX)).collect();
     let note = "INSERT INTO {schema}.migrations (version) SELECT unnest($1::bigint[])";

@@ -86,9 +86,10 @@ impl PostgresOptions {
     ///     gesta.event_correlations, gesta.appends TO app;
     /// GRANT SELECT, INSERT, UPDATE ON gesta.streams, gesta.checkpoints,
     ///     gesta.snapshots, gesta.epochs, gesta.inline_models TO app;
-    /// GRANT SELECT, INSERT, DELETE ON gesta.claims, gesta.unfinished TO app;
+    /// GRANT SELECT, INSERT, DELETE ON gesta.claims, gesta.unfinished,
+    ///     gesta.invalidations TO app;
     /// GRANT SELECT, INSERT, UPDATE, DELETE ON gesta.timers, gesta.view_rows,
-    ///     gesta.builds, gesta.parts TO app;
+    ///     gesta.builds, gesta.parts, gesta.cache_tags, gesta.cached_answers TO app;
     /// ```
     #[must_use]
     pub fn migrates(mut self, migrates: bool) -> Self {
@@ -96,8 +97,9 @@ impl PostgresOptions {
         self
     }
 
-    /// Sets how many connections read at once, and how many more write read models
-    /// and checkpoints; 8 by default. They are opened when they are needed.
+    /// Sets how many connections read at once, also for the
+    /// [cache](PostgresStore::cache), and how many more write read models and
+    /// checkpoints; 8 by default. They are opened when they are needed.
     #[must_use]
     pub fn readers(mut self, connections: usize) -> Self {
         self.readers = connections.max(1);
@@ -125,7 +127,8 @@ impl PostgresOptions {
 
     /// A pooler in transaction mode stands before the server, such as pgbouncer
     /// from 1.21 on, which knows prepared statements. Nothing is asked of a
-    /// session then: followers are not woken by other processes, and poll.
+    /// session then: followers, and those who listen to the [cache](PostgresStore::cache),
+    /// are not woken by other processes, and poll.
     #[must_use]
     pub fn behind_pooler(mut self) -> Self {
         self.is_behind_pooler = true;

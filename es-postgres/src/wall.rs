@@ -28,7 +28,15 @@ const WITH_TENANT: [&str; 9] = [
     "timers",
     "view_rows",
 ];
-const WITHOUT: [&str; 4] = ["checkpoints", "parts", "epochs", "unfinished"];
+const WITHOUT: [&str; 7] = [
+    "checkpoints",
+    "parts",
+    "epochs",
+    "unfinished",
+    "cache_tags",
+    "cached_answers",
+    "invalidations",
+];
 const LOOKED_AT: [&str; 2] = ["builds", "inline_models"];
 
 const ONE_TENANT: &str = include_str!("schema/wall/one_tenant.sql");
@@ -69,17 +77,48 @@ async fn build(
              tell: let workers keep it first",
         ));
     }
-    for statement in statements(schema, roles) {
+    let objects = OBJECTS.map(|object| schema.sql(object)).into_iter();
+    for statement in objects.chain(around(tables(), schema, roles)) {
         tx.execute(raw_sql(&statement)).await.map_err(store_error)?;
     }
     tx.commit().await.map_err(store_error)
 }
 
-fn statements(schema: &Schema, roles: &[String]) -> Vec<String> {
-    let mut all = OBJECTS.map(|object| schema.sql(object)).to_vec();
+/// A wall that stands goes around what a migration has brought as well, and lets the same
+/// roles through: else no store of one tenant could be opened after it.
+pub(crate) async fn extend(tx: &mut PgConnection, schema: &Schema) -> Result<(), StoreError> {
+    const OUTSIDE: &str = "SELECT t.relname::text, ARRAY(SELECT r.rolname::text \
+             FROM pg_catalog.pg_policy AS p JOIN pg_catalog.pg_roles AS r ON r.oid = ANY (p.polroles) \
+             WHERE p.polrelid = c.oid AND p.polname = 'every_tenant') \
+         FROM pg_catalog.pg_class AS c \
+         JOIN pg_catalog.pg_class AS t ON t.relnamespace = c.relnamespace \
+         WHERE c.oid = '{schema}.checkpoints'::regclass AND c.relrowsecurity \
+         AND t.relname = ANY ($1) AND NOT t.relrowsecurity";
+    let tables: Vec<_> = tables().map(str::to_owned).collect();
+    let outside = query(&schema.sql(OUTSIDE)).bind(tables).fetch_all(&mut *tx).await;
+    for row in outside.map_err(store_error)? {
+        let table: String = row.try_get(0).map_err(store_error)?;
+        let roles: Vec<String> = row.try_get(1).map_err(store_error)?;
+        for statement in around([&*table], schema, &roles) {
+            tx.execute(raw_sql(&statement)).await.map_err(store_error)?;
+        }
+    }
+    Ok(())
+}
+
+fn tables() -> impl Iterator<Item = &'static str> {
+    WITH_TENANT.into_iter().chain(WITHOUT).chain(LOOKED_AT)
+}
+
+fn around<'t>(
+    tables: impl IntoIterator<Item = &'t str>,
+    schema: &Schema,
+    roles: &[String],
+) -> Vec<String> {
+    let mut all = Vec::new();
     let quoted = roles.iter().map(|role| format!("\"{}\"", role.replace('"', "\"\"")));
     let quoted = quoted.collect::<Vec<_>>().join(", ");
-    for table in WITH_TENANT.iter().chain(&WITHOUT).chain(&LOOKED_AT) {
+    for table in tables {
         let sql = |statement: &str| schema.sql(&statement.replace("{table}", table));
         all.push(sql("ALTER TABLE {schema}.{table} ENABLE ROW LEVEL SECURITY"));
         all.push(sql("ALTER TABLE {schema}.{table} FORCE ROW LEVEL SECURITY"));
@@ -87,10 +126,10 @@ fn statements(schema: &Schema, roles: &[String]) -> Vec<String> {
             let drop = format!("DROP POLICY IF EXISTS {policy} ON {{schema}}.{{table}}");
             all.push(sql(&drop));
         }
-        if WITH_TENANT.contains(table) {
+        if WITH_TENANT.contains(&table) {
             all.push(sql(ONE_TENANT));
         }
-        if LOOKED_AT.contains(table) {
+        if LOOKED_AT.contains(&table) {
             all.push(sql(LOOK_AT));
         }
         if !roles.is_empty() {

@@ -1,9 +1,9 @@
 //! PostgreSQL keeps the contract of every port that it implements.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use es_core::{Checkpoints, EventStore, Snapshots, Timers};
+use es_core::{Checkpoints, EventStore, SharedCache, Snapshots, Timers};
 use es_postgres::{PostgresOptions, PostgresStore};
 use es_testkit::{
     contract::{Harness, InlineModels, Movable, Opened, Place, ReadModels, Retaining, Tallies},
@@ -16,13 +16,19 @@ use sqlx::{Connection, Executor, PgConnection};
 /// A schema for each place.
 struct Schemas {
     url: String,
+    /// How each store is opened.
+    set: fn(PostgresOptions) -> PostgresOptions,
     /// How often a place has got another name.
     renamed: Mutex<HashMap<String, u32>>,
 }
 
 impl Schemas {
     fn new() -> Self {
-        Self { url: postgres_url(), renamed: Mutex::default() }
+        Self::with(|options| options)
+    }
+
+    fn with(set: fn(PostgresOptions) -> PostgresOptions) -> Self {
+        Self { url: postgres_url(), set, renamed: Mutex::default() }
     }
 
     fn schema(&self, place: &Place) -> String {
@@ -34,7 +40,7 @@ impl Schemas {
 
     fn options(&self, place: &Place) -> PostgresOptions {
         let options = PostgresOptions::new(&self.url).schema(self.schema(place));
-        options.world(place.world().clone())
+        (self.set)(options.world(place.world().clone()))
     }
 
     async fn store(&self, place: &Place) -> PostgresStore {
@@ -82,6 +88,19 @@ macro_rules! opens {
 }
 
 opens!(dyn EventStore, dyn Movable, dyn Checkpoints, dyn Snapshots, dyn Timers);
+
+#[async_trait]
+impl Harness<dyn SharedCache> for Schemas {
+    async fn open(&self, place: &Place) -> Opened<dyn SharedCache> {
+        let store = self.store(place).await;
+        let cache: Arc<dyn SharedCache> = Arc::new(store.cache().expect("every tenant"));
+        Opened::new(cache).closing(async move { store.close().await })
+    }
+
+    async fn remove(&self, place: &Place) {
+        self.drop(place).await;
+    }
+}
 
 #[async_trait]
 impl Harness<Retaining> for Schemas {
@@ -150,6 +169,18 @@ es_testkit::retention_contract!("es-postgres", Schemas::new());
 es_testkit::moving_contract!("es-postgres", Schemas::new());
 es_testkit::checkpoints_contract!("es-postgres", Schemas::new());
 es_testkit::snapshots_contract!("es-postgres", Schemas::new());
+es_testkit::shared_cache_contract!("es-postgres", Schemas::new());
 es_testkit::timers_contract!("es-postgres", Schemas::new());
 es_testkit::views_contract!("es-postgres", Schemas::new());
 es_testkit::inline_contract!("es-postgres", Schemas::new());
+
+/// Nobody is told of anything there, and whoever listens looks for it.
+mod behind_a_pooler {
+    use super::*;
+
+    fn schemas() -> Schemas {
+        Schemas::with(|options| options.behind_pooler().poll(Duration::from_millis(5)))
+    }
+
+    es_testkit::shared_cache_contract!("es-postgres behind a pooler", schemas());
+}

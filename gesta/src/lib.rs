@@ -40,7 +40,7 @@ pub mod sqlite {
 /// The event store on PostgreSQL.
 #[cfg(feature = "postgres")]
 pub mod postgres {
-    pub use es_postgres::{Holder, PostgresOptions, PostgresStore, PostgresTx};
+    pub use es_postgres::{Holder, PostgresCache, PostgresOptions, PostgresStore, PostgresTx};
 }
 
 /// Read models and the cache of answers in Redis.

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use es_core::{
-    Batch, Checkpoint, Checkpoints, ContentType, EventStore, EventStoreExt, Expected, Name,
-    Position, Read, Retention, Snapshot, Snapshots, Tenant, Timer, Timers, Version,
+    Batch, CachePlace, Checkpoint, Checkpoints, ContentType, EventStore, EventStoreExt, Expected,
+    Invalidation, Name, Position, Read, Retention, SharedCache, Snapshot, Snapshots, Tenant, Timer,
+    Timers, Version,
 };
 use es_testkit::{TestClock, fake};
 
@@ -13,6 +16,7 @@ async fn a_dropped_call_of_a_port_is_carried_out_wholly_or_not_at_all() {
     sweep_checkpoints(&mut scene).await;
     sweep_snapshots(&mut scene).await;
     sweep_timers(&mut scene).await;
+    sweep_cache(&mut scene).await;
     sweep_retention(&mut scene).await;
 }
 
@@ -63,6 +67,25 @@ async fn sweep_timers(scene: &mut Scene) {
     let tenant = Tenant::default();
     let cancel = |run: usize| store.cancel(&tenant, &names[run]);
     scene.sweep("cancel of a timer", cancel, check).await.expect("a timer");
+}
+
+/// An invalidation that was dropped may have been carried out or not; one that has ended has.
+async fn sweep_cache(scene: &mut Scene) {
+    let cache = scene.store.cache().expect("a store of every tenant");
+    let place = CachePlace::new("a", Duration::from_secs(300)).tag("t");
+    let stamp = scene.sweep("look into the cache", |_| cache.get(&place), async |_| {}).await;
+    let stamp = stamp.expect("a look").stamp;
+    let value = bytes::Bytes::from(vec![1; 20_000]);
+    let put = |_| cache.put(&place, &stamp, Position::new(1), value.clone());
+    let check = async |_| {
+        let found = cache.get(&place).await.expect("a look").found;
+        assert!(found.is_none_or(|found| found.value == value), "half an answer");
+    };
+    scene.sweep("put of an answer", put, check).await.expect("room");
+    assert!(cache.get(&place).await.expect("a look").found.is_some());
+    let everything = |_| cache.invalidate(&Invalidation::Everything);
+    scene.sweep("invalidation", everything, check).await.expect("an invalidation");
+    assert!(cache.get(&place).await.expect("a look").found.is_none());
 }
 
 async fn sweep_retention(scene: &mut Scene) {

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use es_core::{
-    Batch, BuildChange, Builds, Changes, Checkpoints, Claim, ContentType, EventStore,
-    EventStoreExt, Name, Part, Position, Read, Row, RowId, Slices, Snapshot, Snapshots,
-    StoreErrorKind, Taking, Tenant, Timer, Timers, Version, Views, World,
+    Batch, BuildChange, Builds, CachePlace, Changes, Checkpoints, Claim, ContentType, EventStore,
+    EventStoreExt, Invalidation, Name, Part, Position, Read, Row, RowId, SharedCache, Slices,
+    Snapshot, Snapshots, StoreErrorKind, Taking, Tenant, Timer, Timers, Version, Views, World,
 };
 use es_postgres::{PostgresOptions, PostgresStore};
 use es_testkit::{TestClock, fake, servers::Proxy};
-use futures_util::{TryStreamExt, future::join_all};
+use futures_util::{StreamExt, TryStreamExt, future::join_all};
 
 use crate::private::{SOON, Watch, server};
 
@@ -37,6 +37,34 @@ async fn sixteen_that_open_a_new_schema_at_once_all_open_it() {
         }
         assert_serves(&open().await.expect("a store")).await;
     }
+}
+
+/// Makes tables of this version those of the one before.
+const OLDER: &str = "
+    DROP FUNCTION gesta.look_up, gesta.keep_answer, gesta.invalidate, gesta.stamp_of_tags,
+        gesta.hashes_of_tags;
+    DROP TABLE gesta.cache_tags, gesta.cached_answers, gesta.invalidations;
+    DELETE FROM gesta.migrations WHERE version = 2;";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_the_version_before_are_brought_up_by_sixteen_that_open_them_at_once() {
+    let Some(server) = server(&[]) else { return };
+    let options = || PostgresOptions::new(server.url());
+    let store = options().open().await.expect("a store");
+    assert_serves(&store).await;
+    store.close().await;
+    let mut watch = Watch::over(&server).await;
+    watch.run(OLDER).await;
+    let error = options().migrates(false).open().await.expect_err("tables that are too old");
+    assert_eq!(error.kind(), StoreErrorKind::Schema);
+
+    for opened in join_all((0..16).map(|_| options().open())).await {
+        let store = opened.expect("a store");
+        assert_cache_serves(&store).await;
+        store.close().await;
+    }
+    assert_serves(&options().migrates(false).open().await.expect("a store")).await;
+    assert_eq!(watch.number("SELECT count(*) FROM gesta.migrations").await, 2);
 }
 
 /// The server ends the session of the migration after each of its statements.
@@ -114,9 +142,10 @@ pub(crate) const GRANTS: &str = "
         gesta.event_correlations, gesta.appends TO app;
     GRANT SELECT, INSERT, UPDATE ON gesta.streams, gesta.checkpoints,
         gesta.snapshots, gesta.epochs, gesta.inline_models TO app;
-    GRANT SELECT, INSERT, DELETE ON gesta.claims, gesta.unfinished TO app;
+    GRANT SELECT, INSERT, DELETE ON gesta.claims, gesta.unfinished,
+        gesta.invalidations TO app;
     GRANT SELECT, INSERT, UPDATE, DELETE ON gesta.timers, gesta.view_rows,
-        gesta.builds, gesta.parts TO app;";
+        gesta.builds, gesta.parts, gesta.cache_tags, gesta.cached_answers TO app;";
 
 #[tokio::test]
 async fn a_role_that_may_create_nothing_opens_a_schema_that_is_there() {
@@ -165,6 +194,7 @@ async fn assert_ports_serve(store: &PostgresStore) {
     let seen = Checkpoints::load(store, &name).await.expect("a checkpoint");
     Checkpoints::save(store, &name, seen, seen.taken_over()).await.expect("a save");
     assert_models_serve(store, &name).await;
+    assert_cache_serves(store).await;
     let tenant = Tenant::default();
     let timer = Timer { tenant: tenant.clone(), name, due: TestClock::START, payload: "1".into() };
     store.set(timer.clone()).await.expect("a timer");
@@ -176,6 +206,24 @@ async fn assert_ports_serve(store: &PostgresStore) {
         Snapshots::save(store, &stream, snapshot).await.expect("a snapshot");
     }
     assert!(Snapshots::load(store, &stream).await.expect("an answer").is_some());
+}
+
+async fn assert_cache_serves(store: &PostgresStore) {
+    let cache = store.cache().expect("a store of every tenant");
+    let place = CachePlace::new("a", Duration::from_secs(300)).tag("t");
+    let mut heard = cache.listen();
+    for invalidation in [
+        Invalidation::Everything,
+        Invalidation::Tags { tags: place.tags.clone(), position: Position::new(2) },
+    ] {
+        // Of the first, each who begins to listen is told.
+        cache.invalidate(&invalidation).await.expect("an invalidation");
+        let stamp = cache.get(&place).await.expect("a look").stamp;
+        cache.put(&place, &stamp, Position::new(1), "1".into()).await.expect("room");
+        assert!(cache.get(&place).await.expect("a look").found.is_some());
+        let told = tokio::time::timeout(SOON, heard.next()).await.expect("in time");
+        assert_eq!(told, Some(invalidation));
+    }
 }
 
 /// Builds, divides, swaps and discards.

@@ -3,9 +3,10 @@
 use std::{pin::pin, time::Duration};
 
 use es_core::{
-    Batch, BuildChange, Builds, Changes, Checkpoint, Checkpoints, ContentType, EventStore,
-    EventStoreExt, Lookup, Name, Part, Position, Read, Rows, Slices, Snapshot, Snapshots,
-    StoreError, StoreErrorKind, Taking, Tenant, Timer, Timers, Version, Views,
+    Batch, BuildChange, Builds, CachePlace, CacheStamp, Changes, Checkpoint, Checkpoints,
+    ContentType, EventStore, EventStoreExt, Invalidation, Lookup, Name, Part, Position, Read, Rows,
+    SharedCache, Slices, Snapshot, Snapshots, StoreError, StoreErrorKind, Taking, Tenant, Timer,
+    Timers, Version, Views,
 };
 use es_postgres::{PostgresOptions, PostgresStore};
 use es_testkit::{TestClock, fake, servers::Proxy};
@@ -37,6 +38,10 @@ fn part() -> Part {
     Part::new(name(), 1, Slices::ALL)
 }
 
+fn place() -> CachePlace {
+    CachePlace::new("a", Duration::from_secs(300)).tag("t")
+}
+
 type Call = BoxFuture<'static, Result<(), StoreError>>;
 
 /// Every call but an append.
@@ -54,6 +59,8 @@ fn calls(store: &PostgresStore, url: &str) -> Vec<(&'static str, Call)> {
         }};
     }
     let (one, other) = (stream.clone(), stream.clone());
+    let (looked, kept) = (place(), place());
+    let stamp = CacheStamp::new("1");
     let (migrating, opening) = (options.clone(), options);
     let every = Lookup::new(name(), Rows::Every { after: None, limit: 10 });
     let (of, lease, held) = ([name()], Duration::from_secs(1), [(part(), 1)]);
@@ -71,6 +78,12 @@ fn calls(store: &PostgresStore, url: &str) -> Vec<(&'static str, Call)> {
         ("set of a timer", call!(store => store.set(timer))),
         ("due timers", call!(store => store.due(due, 10))),
         ("cancel of a timer", call!(store => store.cancel(&tenant, &name()))),
+        ("get of an answer", call!(store => store.cache()?.get(&looked))),
+        (
+            "put of an answer",
+            call!(store => store.cache()?.put(&kept, &stamp, Position::START, "".into())),
+        ),
+        ("invalidation", call!(store => store.cache()?.invalidate(&Invalidation::Everything))),
         ("begin", call!(store => store.begin(&part()))),
         ("rows", call!(store => store.rows(every))),
         ("builds", call!(store => store.builds(&of))),

@@ -8,7 +8,7 @@ use es_testkit::{fake, servers::postgres_url};
 use futures_util::FutureExt;
 use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgRow};
 
-const GRANTS: &str = "
+pub(crate) const GRANTS: &str = "
     GRANT USAGE ON SCHEMA {schema} TO {role};
     GRANT SELECT ON {schema}.migrations TO {role};
     GRANT SELECT, USAGE ON SEQUENCE {schema}.positions TO {role};
@@ -16,9 +16,10 @@ const GRANTS: &str = "
         {schema}.event_correlations, {schema}.appends TO {role};
     GRANT SELECT, INSERT, UPDATE ON {schema}.streams, {schema}.checkpoints,
         {schema}.snapshots, {schema}.epochs, {schema}.inline_models TO {role};
-    GRANT SELECT, INSERT, DELETE ON {schema}.claims, {schema}.unfinished TO {role};
+    GRANT SELECT, INSERT, DELETE ON {schema}.claims, {schema}.unfinished,
+        {schema}.invalidations TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.timers, {schema}.view_rows,
-        {schema}.builds, {schema}.parts TO {role};";
+        {schema}.builds, {schema}.parts, {schema}.cache_tags, {schema}.cached_answers TO {role};";
 
 pub(crate) struct Walled {
     schema: String,

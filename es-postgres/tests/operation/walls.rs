@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use es_core::{
-    AppendError, AppendId, Batch, BuildChange, Builds, Changes, Checkpoints, Claim, ContentType,
-    Criteria, EventStore, EventStoreExt, Expected, Lag, Lookup, Name, Part, Position, Read, Row,
-    RowId, Rows, Slices, Snapshot, Snapshots, StoreError, StoreErrorKind, Taking, Timer, Timers,
-    Version, Views, Write,
+    AppendError, AppendId, Batch, BuildChange, Builds, CachePlace, Changes, Checkpoints, Claim,
+    ContentType, Criteria, EventStore, EventStoreExt, Expected, Invalidation, Lag, Lookup, Name,
+    Part, Position, Read, Row, RowId, Rows, SharedCache, Slices, Snapshot, Snapshots, StoreError,
+    StoreErrorKind, Taking, Timer, Timers, Version, Views, Write,
 };
 use es_postgres::PostgresStore;
 use es_testkit::{TestClock, fake};
@@ -15,8 +15,19 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
     scene::in_time,
-    walled::{behind_a_wall, stream, tenant},
+    walled::{GRANTS, behind_a_wall, stream, tenant},
 };
+
+/// Of them a session of one tenant sees nothing.
+const WITHOUT: [&str; 7] = [
+    "checkpoints",
+    "parts",
+    "epochs",
+    "unfinished",
+    "cache_tags",
+    "cached_answers",
+    "invalidations",
+];
 
 const TABLES: [&str; 9] = [
     "streams",
@@ -66,6 +77,15 @@ async fn fill_view(store: &PostgresStore, tenants: &[&str]) {
     let (tx, seen) = store.begin(&part()).await.expect("a transaction");
     let next = seen.at(Position::new(1));
     store.commit(&part(), tx, Changes::rows(rows), seen, next).await.expect("a commit");
+}
+
+async fn fill_cache(store: &PostgresStore) {
+    let cache = store.cache().expect("a store of every tenant");
+    let place = CachePlace::new("a", Duration::from_secs(300)).tag("t");
+    cache.invalidate(&Invalidation::Everything).await.expect("an invalidation");
+    let stamp = cache.get(&place).await.expect("a look").stamp;
+    cache.put(&place, &stamp, Position::new(1), "1".into()).await.expect("room");
+    assert!(cache.get(&place).await.expect("a look").found.is_some());
 }
 
 #[tokio::test]
@@ -178,6 +198,8 @@ async fn what_another_tenant_is_asked_for_is_refused_before_it_is_sent() {
         invalid(store.cancel(&tenant("beta"), &model()).await.expect_err("a refusal"));
         invalid(Checkpoints::load(&store, &model()).await.expect_err("a refusal"));
         refuses_models(&store).await.into_iter().for_each(invalid);
+        // Whose an answer is stands in no column.
+        invalid(store.cache().expect_err("a refusal"));
         store.close().await;
     })
     .await;
@@ -221,8 +243,12 @@ async fn without_our_check_the_server_shows_nothing_and_refuses_the_write() {
             let theirs = format!("SELECT 1 FROM {{schema}}.{table} WHERE tenant <> 'acme'");
             assert!(walled.ask(&walled.app, "acme", &theirs).await.expect("rows").is_empty());
         }
-        for table in ["checkpoints", "parts", "epochs"] {
+        fill_cache(&all).await;
+        for table in WITHOUT {
             assert_eq!(walled.count(&walled.app, "acme", table).await, 0);
+        }
+        for table in &WITHOUT[4..] {
+            assert!(walled.count(&walled.worker, "", table).await > 0, "{table}");
         }
 
         let unchecked = walled.unchecked("acme").await;
@@ -357,7 +383,7 @@ async fn a_store_of_one_tenant_is_not_opened_where_the_wall_has_gaps() {
 #[tokio::test]
 async fn a_wall_may_be_raised_late_and_twice() {
     behind_a_wall("late", async |walled| {
-        for table in TABLES.iter().chain(&["checkpoints", "parts", "epochs", "unfinished", "builds", "inline_models"]) {
+        for table in TABLES.iter().chain(&WITHOUT).chain(&["builds", "inline_models"]) {
             walled.run(&format!("ALTER TABLE {{schema}}.{table} DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY")).await;
             walled.run(&format!("DROP POLICY IF EXISTS one_tenant ON {{schema}}.{table}")).await;
             walled.run(&format!("DROP POLICY IF EXISTS looked_at ON {{schema}}.{table}")).await;
@@ -386,6 +412,32 @@ async fn a_wall_may_be_raised_late_and_twice() {
         for store in [acme, all] {
             store.close().await;
         }
+    })
+    .await;
+}
+
+/// Else no store of one tenant could be opened until somebody has raised it again.
+#[tokio::test]
+async fn a_wall_that_stands_goes_around_what_a_newer_version_brings() {
+    const OLDER: &str = "
+        DROP FUNCTION {schema}.look_up, {schema}.keep_answer, {schema}.invalidate,
+            {schema}.stamp_of_tags, {schema}.hashes_of_tags;
+        DROP TABLE {schema}.cache_tags, {schema}.cached_answers, {schema}.invalidations;
+        DELETE FROM {schema}.migrations WHERE version = 2;";
+    behind_a_wall("newer", async |walled| {
+        walled.run(OLDER).await;
+        walled.owner().migrate().await.expect("tables");
+        walled.open("acme").await.expect("a wall without gaps").close().await;
+        for role in [&walled.app, &walled.worker] {
+            walled.run(&GRANTS.replace("{role}", role)).await;
+        }
+        let all = walled.of_all().await;
+        fill_cache(&all).await;
+        for table in WITHOUT {
+            assert_eq!(walled.count(&walled.app, "acme", table).await, 0);
+        }
+        walled.open("acme").await.expect("a wall without gaps").close().await;
+        all.close().await;
     })
     .await;
 }

@@ -1,8 +1,7 @@
-//! Programs that share a Redis: answers that they remember, and read models.
+//! Read models in a Redis that several programs keep.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-mod answers;
 mod models;
 
 use es_testkit::servers::{PrivateRedis, ServerError};
@@ -10,7 +9,7 @@ use es_testkit::servers::{PrivateRedis, ServerError};
 fn server() -> Option<PrivateRedis> {
     match PrivateRedis::start() {
         Err(error @ ServerError::Unsupported(_)) => {
-            tests::not_run(&format!("programs that share a Redis: {error}"));
+            tests::not_run(&format!("read models in Redis: {error}"));
             None
         }
         started => Some(started.unwrap()),

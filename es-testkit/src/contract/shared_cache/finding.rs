@@ -74,13 +74,15 @@ pub async fn an_earlier_answer_does_not_take_the_place_of_a_later_one(cache: &Ca
 
 /// Keys are apart, however they are written.
 pub async fn keys_are_apart(cache: &Cache) {
+    let long = "a".repeat(20_000);
     let keys = ["a", "A", "a ", "a*", "a\u{1}b", "a:b", "{a}", "caf\u{e9}", "cafe\u{301}", ""];
-    for key in keys {
+    let keys = keys.into_iter().chain(["a\0b", "a\0", "\0", &long, &long[1..]]);
+    for key in keys.clone() {
         put(cache, &place(key, &["t"]), 1, key).await;
     }
     for key in keys {
         let value = Bytes::copy_from_slice(key.as_bytes());
-        assert_eq!(found(cache, &place(key, &["t"])).await, Some(value), "{key:?}");
+        assert_eq!(found(cache, &place(key, &["t"])).await, Some(value), "{key:.20?}");
     }
 }
 

@@ -24,7 +24,8 @@ pub async fn who_listens_hears_what_is_invalidated(cache: &Cache) {
     next(&mut heard).await;
     let all = [
         tags(&["t"], 1),
-        tags(&["t", "u\u{1}v", "w\"\n", "caf\u{e9}"], u64::MAX),
+        tags(&["t", "u\u{1}v", "w\"\n", "caf\u{e9}", "x\0", ""], u64::MAX),
+        tags(&["long".repeat(10_000).as_str(), "t", "t"], 2),
         Invalidation::Everything,
         tags(&["never used"], 3),
     ];

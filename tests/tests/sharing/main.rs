@@ -1,20 +1,28 @@
 //! Two processes that answer from read models of their own, and share what they have
-//! answered through a Redis that may die.
+//! answered through a server that may die: each kind of cache that processes share.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod found;
+#[cfg(unix)]
+mod postgres;
+mod redis;
+
+use std::sync::{Arc, atomic::Ordering};
 
 use cqrs::{
     Aggregate, Answer, BoxError, CacheTag, Command, Commands, Decide, Event, Evolve, Keys,
     Projecting, Projector, Queries, Query, QuerySettings, View,
 };
 use es_core::{
-    Random, Recorded, Rejection, Tenant,
+    Random, Recorded, Rejection, SharedCache, Tenant,
     memory::{MemoryStore, MemoryViews},
 };
-use es_redis_streams::{RedisCache, RedisOptions};
 use es_testkit::SeededRandom;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use crate::server;
+use self::found::Counted;
 
 const TOWERS: usize = 8;
 const RINGERS: u64 = 8;
@@ -79,7 +87,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(store: &MemoryStore, cache: RedisCache) -> Self {
+    fn start(store: &MemoryStore, cache: impl SharedCache) -> Self {
         let projector = Projector::new(store.clone(), MemoryViews::new()).view::<Bell>();
         let settings = QuerySettings::<TimesRung>::new()
             .tags(|query| vec![CacheTag::row::<Bell>(&query.tower)])
@@ -117,13 +125,22 @@ async fn ring_and_ask(commands: Commands, processes: [Queries; 2], seed: u64) ->
     cached
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_answer_is_older_than_its_token_while_redis_dies_and_comes_back() {
-    let Some(mut redis) = server() else { return };
+/// What becomes of the server.
+enum Fate {
+    Dies,
+    ComesBack,
+}
+
+/// Each process has a cache of its own to the one server.
+async fn assert_no_answer_is_older_than_its_token<C: SharedCache>(
+    caches: [C; 2],
+    mut server: impl FnMut(Fate),
+) {
     let store = MemoryStore::new();
     let commands = Commands::new(store.clone());
-    let cache = || RedisOptions::new(redis.url()).cache().unwrap();
-    let [one, other] = [(); 2].map(|()| Process::start(&store, cache()));
+    let caches = caches.map(Counted::new);
+    let found = caches.each_ref().map(|cache| Arc::clone(&cache.found));
+    let [one, other] = caches.map(|cache| Process::start(&store, cache));
     let seed = es_core::World::real().random_u64();
     println!("GESTA_SEED={seed}");
 
@@ -136,16 +153,18 @@ async fn no_answer_is_older_than_its_token_while_redis_dies_and_comes_back() {
             all.spawn(ring_and_ask(commands.clone(), processes, seed));
         }
         if dies {
-            tokio::task::block_in_place(|| redis.kill()).unwrap();
+            tokio::task::block_in_place(|| server(Fate::Dies));
         }
         while let Some(ended) = all.join_next().await {
             cached += ended.unwrap();
         }
         if dies {
-            tokio::task::block_in_place(|| redis.restart()).unwrap();
+            tokio::task::block_in_place(|| server(Fate::ComesBack));
         }
     }
-    println!("{} answers, {cached} of them cached", 3 * RINGERS * RINGS * 4);
+    let found = found.map(|found| found.load(Ordering::Relaxed));
+    println!("{} answers, {cached} of them cached, {found:?} there", 3 * RINGERS * RINGS * 4);
+    assert!(found.iter().all(|found| *found > 0), "nothing was shared");
     for process in [one, other] {
         process.projecting.stop().await.unwrap();
     }

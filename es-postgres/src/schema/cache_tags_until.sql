@@ -1,0 +1,1 @@
+CREATE INDEX cache_tags_until ON {schema}.cache_tags (until);
