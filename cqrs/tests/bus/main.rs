@@ -21,6 +21,7 @@ mod lost;
 mod once;
 mod panics;
 mod parking;
+mod poison;
 mod projections;
 mod questions;
 mod races;
