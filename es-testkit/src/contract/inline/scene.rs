@@ -135,6 +135,10 @@ impl<V: Views> Site<InlineModels<V>> {
     }
 }
 
+/// Most events of each of four that append: together fewer than may be folded when a model
+/// begins to be kept with each append, however slow whoever lets it begin is.
+const MOST: u64 = 2_000;
+
 /// Four append at once to these rows, at least ten events each, as long as something else
 /// goes on, and as long as `goes_on` says of what they are told.
 pub(super) async fn beside_appends<T>(
@@ -148,7 +152,7 @@ pub(super) async fn beside_appends<T>(
         let (log, is_over) = (Arc::clone(log), Arc::clone(&is_over));
         async move {
             let mut number = 0;
-            while number < 10 || !is_over.load(Ordering::SeqCst) {
+            while number < 10 || (number < MOST && !is_over.load(Ordering::SeqCst)) {
                 let one = batch(&format!("t-{appender}"), 100 + number * 4 + appender, rows);
                 if !goes_on(log.append(one).await) {
                     return;
