@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{
     Length, rebuild,
     report::{Report, output},
-    workspace::{Workspace, build_release},
+    workspace::{Workspace, cargo},
 };
 
 /// The environment variable that repeats the moments of an earlier run.
@@ -42,7 +42,7 @@ impl Plan {
 }
 
 pub(crate) fn run(report: &mut Report, length: Length) -> Result<()> {
-    report.command("build for release", &mut build_release())?;
+    report.command("build for release", &mut cargo("build --release --locked --package flights"))?;
     report.step("crash", |report| crash(report, &Plan::new(length)))?;
     rebuild::run(report, length)
 }

@@ -35,7 +35,8 @@ fn program(report: &mut Report) -> Result<std::path::PathBuf> {
             return Ok(installed);
         }
     }
-    let words = format!("install cargo-deny@{VERSION} --locked --root");
+    // It runs for seconds, and optimised it would be built for minutes.
+    let words = format!("install cargo-deny@{VERSION} --debug --locked --root");
     report.command("install cargo-deny", cargo(&words).arg(&tools))?;
     Ok(tools.join("bin/cargo-deny"))
 }

@@ -22,7 +22,8 @@ usage: cargo xtask CHORE
   test             every test, the doc tests and the examples
   ci               all that a change has to pass
   crash [--short]  kill -9 during the import and the rebuild of the flights
-  bench [--short]  Gesta side by side with its peers";
+  bench [--short]  Gesta side by side with its peers; in short unoptimised, so that all
+                   of it runs, with figures that say nothing";
 
 /// How much of a long suite to run.
 #[derive(Clone, Copy, PartialEq)]

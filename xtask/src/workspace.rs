@@ -70,12 +70,6 @@ pub(crate) fn cargo(words: &str) -> Command {
     cargo
 }
 
-/// Builds what the long suites run, both at once so that one does not rebuild
-/// what the other shares with it.
-pub(crate) fn build_release() -> Command {
-    cargo("build --release --locked --package flights --package bench")
-}
-
 /// Builds all programs and examples. At once: each alone would have its
 /// dependencies built anew, with the features that it asks for.
 pub(crate) fn build_debug() -> Command {
