@@ -23,8 +23,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     std::fs::write(&not_run, services.missing())?;
     let cargo = |words: &str| services.known_to(cargo(words));
     let words = match answers(&mut cargo("nextest --version")) {
-        true => "nextest run --workspace --locked",
-        false => "test --workspace --all-targets --locked",
+        true => "nextest run --workspace --locked --no-fail-fast",
+        false => "test --workspace --all-targets --locked --no-fail-fast",
     };
     report.command("tests", cargo(words).env(NOT_RUN, &not_run))?;
     let features = "test --package es-core --package es-derive --all-features --locked";
