@@ -42,7 +42,8 @@ impl Plan {
 }
 
 pub(crate) fn run(report: &mut Report, length: Length) -> Result<()> {
-    report.command("build for release", &mut cargo("build --release --locked --package flights"))?;
+    let build = &mut cargo("build --release --locked --package flights");
+    report.command("build for release", build)?;
     report.step("crash", |report| crash(report, &Plan::new(length)))?;
     rebuild::run(report, length)
 }
