@@ -3,8 +3,8 @@
 //! This crate holds both: the traits that users write as pure functions
 //! ([`Event`], [`Evolve`], [`Aggregate`]), and the ports that adapters write
 //! ([`EventStore`], [`Retention`], [`Import`], [`Checkpoints`], [`Snapshots`], [`Timers`],
-//! [`Views`], [`Builds`], [`SharedCache`], [`Publisher`], [`Consumer`]), each with an
-//! implementation in [`memory`].
+//! [`Views`], [`Builds`], [`SharedCache`], [`Publisher`], [`Consumer`], [`DeadLetters`]), each
+//! with an implementation in [`memory`].
 //!
 //! ```
 //! use es_core::{Aggregate, AggregateStoreExt, Event, Evolve, memory::MemoryStore};
@@ -92,7 +92,11 @@ mod world;
 
 pub use batch::{Batch, Expected, Unless, Write};
 pub use builds::{Build, BuildChange, BuildStep, Builds, PartState, Taking};
-pub use bus::{Consumer, Delivery, Message, Publisher, Settlement, Subscription};
+pub use bus::{
+    Address, Begin, Consumer, DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Deliveries,
+    Delivery, Failure, FailureKind, Group, Lane, Lanes, Message, Order, Publisher, Settlement,
+    Subscription, Topic, TopicPattern,
+};
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use claim::{Claim, ClaimChange};
 pub use codec::{Codec, ContentType, DecodeError, EncodeError};

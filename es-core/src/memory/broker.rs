@@ -1,275 +1,242 @@
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, future, stream, stream::BoxStream};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    Consumer, Delivery, Message, Name, Publisher, Settlement, StoreError, StoreErrorKind,
-    Subscription, World,
+    Address, Begin, Consumer, DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Deliveries,
+    Group, Message, Publisher, StoreError, StoreErrorKind, Subscription, Topic, TopicPattern,
+    World,
 };
 
+mod group;
+mod queue;
 #[cfg(test)]
 mod tests;
 
+use group::Members;
+
 /// A broker that lives as long as the process; clones share it. See
-/// [`Publisher`] and [`Consumer`] for examples.
+/// [`Publisher`], [`Consumer`] and [`DeadLetters`] for examples.
 ///
 /// # Promises
 ///
-/// - A group begins with the first [`consume`](Consumer::consume) that names it
-///   and stays for good; what was published before is not for it.
-/// - A group gets its messages in the order in which they were published, and
-///   those that come again before those that are new. While one message of a
-///   key is unsettled, no other message of this key is handed out.
-/// - A group holds at most [`QUEUE_MESSAGES`](Self::QUEUE_MESSAGES) unsettled
-///   messages; while one group of a topic is full,
-///   [`publish`](Publisher::publish) to the topic waits.
+/// Those of the ports, and:
+///
+/// - A group gets its messages in the order in which they were published, and those that
+///   come again before those that are new.
+/// - A group holds at most [`QUEUE_MESSAGES`](Self::QUEUE_MESSAGES) unsettled messages;
+///   while one group of a topic is full, [`publish`](Publisher::publish) to the topic waits.
+/// - The last [`HISTORY`](Self::HISTORY) messages of all topics are kept for groups that
+///   begin with the [earliest](Begin::Earliest).
 ///
 /// ```
-/// use std::time::Duration;
-/// use es_core::{
-///     Consumer, ContentType, Message, Name, Publisher, Subscription, memory::MemoryBroker,
-/// };
-/// use futures_util::StreamExt;
+/// use es_core::{ContentType, Message, Name, Publisher, Topic, memory::MemoryBroker};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let broker = MemoryBroker::new();
-/// let (orders, billing) = (Name::new("orders")?, Name::new("billing")?);
-/// let mut deliveries = broker.consume(Subscription::new(orders.clone(), billing.clone()));
-/// broker.publish(&orders, vec![Message::new("1", ContentType::JSON, "{}")]).await?;
-///
-/// deliveries.next().await.expect("a delivery")?.retry(Duration::from_millis(1)).await?;
-/// let again = deliveries.next().await.expect("a delivery")?;
-/// assert_eq!(again.attempt, 2);
-/// again.dead_letter("no such order").await?;
-/// assert_eq!(broker.dead_letters(&orders, &billing)[0].1, "no such order");
+/// let placed = Topic::new("order.placed")?;
+/// let message = Message::new("1", Name::new("order.placed")?, ContentType::JSON, "{}");
+/// broker.publish(&placed.clone().into(), vec![message]).await?;
+/// assert_eq!(broker.history(&placed)[0].id, "1");
+/// broker.clear();
+/// assert!(broker.history(&placed).is_empty());
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MemoryBroker {
     world: World,
-    topics: Arc<Mutex<Topics>>,
+    kept: usize,
+    state: Arc<Mutex<State>>,
 }
 
-type Topics = BTreeMap<Name, BTreeMap<Name, Arc<Group>>>;
+#[derive(Debug, Default)]
+struct State {
+    groups: BTreeMap<Group, Arc<Members>>,
+    patterns: Vec<(TopicPattern, Group)>,
+    /// Who gets what is published to a topic, as long as the patterns are the same.
+    routes: HashMap<Topic, Arc<[Arc<Members>]>>,
+    history: VecDeque<(Topic, Message)>,
+}
 
 impl MemoryBroker {
     /// Most messages that one group holds unsettled.
     pub const QUEUE_MESSAGES: usize = 10_000;
-    /// Most messages that one group keeps apart; with more,
-    /// [`Delivery::dead_letter`] fails and the message comes again.
+    /// Most messages that one group keeps apart; with more, a dead letter fails and the
+    /// message comes again.
     pub const DEAD_LETTERS: usize = 10_000;
+    /// How many messages are kept that were published to topics, unless another number is
+    /// set.
+    pub const HISTORY: usize = 1_000;
 
     /// A broker without topics, in the real world.
     pub fn new() -> Self {
-        Self::default()
+        Self::in_world(World::real())
     }
 
     /// A broker without topics that waits on this world's clock.
     pub fn in_world(world: World) -> Self {
-        Self { world, topics: Arc::default() }
+        Self { world, kept: Self::HISTORY, state: Arc::default() }
     }
 
-    /// What `group` could not handle of `topic`, each with the reason, oldest
-    /// first.
-    pub fn dead_letters(&self, topic: &Name, group: &Name) -> Vec<(Message, String)> {
-        let topics = self.topics.lock();
-        let group = topics.get(topic).and_then(|groups| groups.get(group));
-        group.map(|group| group.queue.lock().dead.clone()).unwrap_or_default()
+    /// Keeps so many messages that were published to topics.
+    #[must_use]
+    pub fn keeping(mut self, messages: usize) -> Self {
+        self.kept = messages;
+        self
     }
 
-    fn groups(&self, topic: &Name) -> Vec<Arc<Group>> {
-        self.topics.lock().get(topic).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    /// What was published to this topic, oldest first, as far as it is kept.
+    pub fn history(&self, topic: &Topic) -> Vec<Message> {
+        let state = self.state.lock();
+        let of_topic = state.history.iter().filter(|(known, _)| known == topic);
+        of_topic.map(|(_, message)| message.clone()).collect()
+    }
+
+    /// Removes all groups and all messages.
+    pub fn clear(&self) {
+        *self.state.lock() = State::default();
+    }
+
+    /// Who gets what is published to this address, which goes into the history.
+    fn route(&self, to: &Address, messages: &[Message]) -> Arc<[Arc<Members>]> {
+        let mut state = self.state.lock();
+        match to {
+            Address::Queue(group) => [state.group(group, &self.world)].into(),
+            Address::Topic(topic) => {
+                if self.kept > 0 {
+                    let kept = messages.iter().map(|message| (topic.clone(), message.clone()));
+                    state.history.extend(kept);
+                    let surplus = state.history.len().saturating_sub(self.kept);
+                    state.history.drain(..surplus);
+                }
+                state.route(topic)
+            }
+        }
+    }
+
+    fn known(&self, group: &Group) -> Option<Arc<Members>> {
+        self.state.lock().groups.get(group).cloned()
+    }
+}
+
+impl Default for MemoryBroker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    fn group(&mut self, group: &Group, world: &World) -> Arc<Members> {
+        let new = || Arc::new(Members::new(group.clone(), world.clone()));
+        Arc::clone(self.groups.entry(group.clone()).or_insert_with(new))
+    }
+
+    fn route(&mut self, topic: &Topic) -> Arc<[Arc<Members>]> {
+        if let Some(route) = self.routes.get(topic) {
+            return Arc::clone(route);
+        }
+        let listens = |group: &Group| {
+            let mut patterns = self.patterns.iter().filter(|(_, by)| by == group);
+            patterns.any(|(pattern, _)| pattern.matches(topic))
+        };
+        let groups = self.groups.iter().filter(|(group, _)| listens(group));
+        let route: Arc<[_]> = groups.map(|(_, members)| Arc::clone(members)).collect();
+        self.routes.insert(topic.clone(), Arc::clone(&route));
+        route
+    }
+
+    /// Lets the group listen to what it does not listen to yet, and returns what it then
+    /// has to be given.
+    fn listen(&mut self, subscription: &Subscription) -> Vec<(Topic, Message)> {
+        let mine = |(_, by): &&(TopicPattern, Group)| *by == subscription.group;
+        let old: Vec<_> = self.patterns.iter().filter(mine).map(|(known, _)| known).collect();
+        let new = subscription.patterns.iter().filter(|pattern| !old.contains(pattern));
+        let new: Vec<_> = new.cloned().collect();
+        let is_new = |topic: &Topic| {
+            new.iter().any(|pattern| pattern.matches(topic))
+                && !old.iter().any(|pattern| pattern.matches(topic))
+        };
+        let earlier = match subscription.begin {
+            Begin::Now => Vec::new(),
+            Begin::Earliest => {
+                self.history.iter().filter(|(topic, _)| is_new(topic)).cloned().collect()
+            }
+        };
+        self.patterns.extend(new.into_iter().map(|new| (new, subscription.group.clone())));
+        self.routes.clear();
+        earlier
     }
 }
 
 #[async_trait]
 impl Publisher for MemoryBroker {
-    async fn publish(&self, topic: &Name, messages: Vec<Message>) -> Result<(), StoreError> {
-        let groups = self.groups(topic);
-        for message in messages {
-            for group in &groups {
-                group.push(message.clone()).await;
-            }
+    async fn publish(&self, to: &Address, messages: Vec<Message>) -> Result<(), StoreError> {
+        let route = self.route(to, &messages);
+        let Some((last, others)) = route.split_last() else { return Ok(()) };
+        for members in others {
+            members.push(to, messages.clone()).await;
         }
+        last.push(to, messages).await;
         Ok(())
     }
 }
 
+#[async_trait]
 impl Consumer for MemoryBroker {
-    fn consume(
+    async fn consume(&self, subscription: Subscription) -> Result<Deliveries, StoreError> {
+        let mut state = self.state.lock();
+        let members = state.group(&subscription.group, &self.world);
+        members.agree(&subscription)?;
+        let earlier = state.listen(&subscription);
+        members.push_earlier(earlier);
+        Ok(members.deliveries(subscription.window))
+    }
+
+    async fn forget(&self, group: &Group) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        state.groups.remove(group);
+        state.patterns.retain(|(_, by)| by != group);
+        state.routes.clear();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryBroker {
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
+        let members = self.known(&query.group);
+        Ok(members.map(|members| members.dead_letters(&query)).unwrap_or_default())
+    }
+
+    async fn give_back(
         &self,
-        subscription: Subscription,
-    ) -> BoxStream<'static, Result<Delivery, StoreError>> {
-        let Subscription { topic, group } = subscription;
-        let mut topics = self.topics.lock();
-        let new = || Arc::new(Group::new(self.world.clone()));
-        let group = topics.entry(topic).or_default().entry(group).or_insert_with(new);
-        stream::unfold(Arc::clone(group), |group| async move {
-            let delivery = Group::next(&group).await;
-            Some((Ok(delivery), group))
-        })
-        .boxed()
+        group: &Group,
+        id: DeadLetterId,
+        edited: Option<Message>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.known(group).is_some_and(|members| members.give_back(id, edited)))
+    }
+
+    async fn discard(&self, group: &Group, id: DeadLetterId) -> Result<bool, StoreError> {
+        Ok(self.known(group).is_some_and(|members| members.discard(id)))
     }
 }
 
-/// What one group has to do.
-#[derive(Debug)]
-struct Group {
-    world: World,
-    /// A permit goes with each message until it is settled.
-    room: Arc<Semaphore>,
-    queue: Mutex<Queue>,
-    /// Wakes every member that waits, because one that was woken alone might be
-    /// busy elsewhere while the others sleep.
-    changed: Notify,
+fn no_room() -> StoreError {
+    let message = "no room for another dead letter, the message comes again";
+    StoreError::new(StoreErrorKind::Full, message)
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    published: u64,
-    /// By order of publication, so that what comes back stands in front.
-    waiting: BTreeMap<u64, Unsettled>,
-    busy_keys: HashSet<String>,
-    dead: Vec<(Message, String)>,
-}
-
-#[derive(Debug)]
-struct Unsettled {
-    number: u64,
-    attempt: u32,
-    message: Message,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Group {
-    fn new(world: World) -> Self {
-        let room = Arc::new(Semaphore::new(MemoryBroker::QUEUE_MESSAGES));
-        Self { world, room, queue: Mutex::default(), changed: Notify::new() }
-    }
-
-    async fn push(&self, message: Message) {
-        let room = Arc::clone(&self.room).acquire_owned().await;
-        let _room = room.expect("the semaphore is never closed");
-        let mut queue = self.queue.lock();
-        queue.published += 1;
-        let number = queue.published;
-        queue.waiting.insert(number, Unsettled { number, attempt: 1, message, _room });
-        drop(queue);
-        self.changed.notify_waiters();
-    }
-
-    async fn next(self: &Arc<Self>) -> Delivery {
-        loop {
-            // Created before the look, so that no change between the two is lost.
-            let changed = self.changed.notified();
-            let taken = self.queue.lock().take();
-            if let Some(unsettled) = taken {
-                return delivery(Arc::clone(self), unsettled);
-            }
-            changed.await;
-        }
-    }
-
-    fn put_back(&self, mut unsettled: Unsettled) {
-        unsettled.attempt = unsettled.attempt.saturating_add(1);
-        let mut queue = self.queue.lock();
-        queue.free(&unsettled.message);
-        queue.waiting.insert(unsettled.number, unsettled);
-        drop(queue);
-        self.changed.notify_waiters();
-    }
-
-    fn settled(&self, unsettled: Unsettled) {
-        self.queue.lock().free(&unsettled.message);
-        self.changed.notify_waiters();
-    }
-}
-
-impl Queue {
-    fn take(&mut self) -> Option<Unsettled> {
-        let is_free = |message: &Message| {
-            !message.key.as_ref().is_some_and(|key| self.busy_keys.contains(key))
-        };
-        let (number, _) = self.waiting.iter().find(|(_, unsettled)| is_free(&unsettled.message))?;
-        let number = *number;
-        let unsettled = self.waiting.remove(&number)?;
-        self.busy_keys.extend(unsettled.message.key.clone());
-        Some(unsettled)
-    }
-
-    fn free(&mut self, message: &Message) {
-        if let Some(key) = &message.key {
-            self.busy_keys.remove(key);
-        }
-    }
-
-    fn bury(&mut self, message: Message, reason: String) -> Result<(), StoreError> {
-        if self.dead.len() >= MemoryBroker::DEAD_LETTERS {
-            let message = "no room for another dead letter, the message comes again";
-            return Err(StoreError::new(StoreErrorKind::Full, message));
-        }
-        self.dead.push((message, reason));
-        Ok(())
-    }
-}
-
-/// A message in the hands of a member; if it is dropped, it goes back.
-struct Handed {
-    group: Arc<Group>,
-    unsettled: Option<Unsettled>,
-}
-
-impl Handed {
-    fn settle(mut self, settlement: Settlement) -> Result<(), StoreError> {
-        match settlement {
-            Settlement::Ack => {}
-            Settlement::Retry(after) => {
-                self.keep_for(after);
-                return Ok(());
-            }
-            Settlement::DeadLetter(reason) => self.bury(reason)?,
-        }
-        if let Some(unsettled) = self.unsettled.take() {
-            self.group.settled(unsettled);
-        }
-        Ok(())
-    }
-
-    /// The task that waits ends with the message back in the queue.
-    fn keep_for(self, after: Duration) {
-        let world = self.group.world.clone();
-        let wait = world.sleep(after);
-        world.detach(async move {
-            wait.await;
-            drop(self);
-        });
-    }
-
-    fn bury(&self, reason: String) -> Result<(), StoreError> {
-        let Some(unsettled) = &self.unsettled else { return Ok(()) };
-        self.group.queue.lock().bury(unsettled.message.clone(), reason)
-    }
-}
-
-impl Drop for Handed {
-    fn drop(&mut self) {
-        if let Some(unsettled) = self.unsettled.take() {
-            self.group.put_back(unsettled);
-        }
-    }
-}
-
-fn delivery(group: Arc<Group>, unsettled: Unsettled) -> Delivery {
-    let (message, attempt) = (unsettled.message.clone(), unsettled.attempt);
-    let handed = Handed { group, unsettled: Some(unsettled) };
-    Delivery::new(message, attempt, |settlement| Box::pin(future::ready(handed.settle(settlement))))
+fn disagree(group: &Group) -> StoreError {
+    let message = format!(
+        "the members of the group {group} ask for different orders, or not all of them park: \
+         let all of them ask for the same"
+    );
+    StoreError::new(StoreErrorKind::Invalid, message)
 }

@@ -1,16 +1,30 @@
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::{BoxFuture, poll_immediate};
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, poll_immediate},
+};
 use tokio::{sync::watch, task::yield_now};
 
 use super::*;
-use crate::{Clock, ContentType};
+use crate::{Clock, ContentType, Delivery, Failure, FailureKind, Name};
 
-type Deliveries = BoxStream<'static, Result<Delivery, StoreError>>;
+fn topic() -> Topic {
+    Topic::new("orders").unwrap()
+}
 
-const TOPIC: Name = Name::from_static("orders");
-const GROUP: Name = Name::from_static("billing");
+fn group() -> Group {
+    Group::new("billing").unwrap()
+}
+
+fn subscription() -> Subscription {
+    Subscription::of(group()).to(topic())
+}
+
+fn failure() -> Failure {
+    Failure::new(FailureKind::Permanent, "no such order")
+}
 
 /// A clock that is moved by hand.
 #[derive(Debug, Clone)]
@@ -36,15 +50,16 @@ impl Clock for Hand {
 }
 
 fn message(id: impl ToString) -> Message {
-    Message::new(id.to_string(), ContentType::JSON, "{}")
+    Message::new(id.to_string(), Name::from_static("order.placed"), ContentType::JSON, "{}")
 }
 
-fn join(broker: &MemoryBroker) -> Deliveries {
-    broker.consume(Subscription::new(TOPIC, GROUP))
+async fn join(broker: &MemoryBroker) -> Deliveries {
+    broker.consume(subscription()).await.unwrap()
 }
 
 async fn publish(broker: &MemoryBroker, ids: impl IntoIterator<Item = u32>) {
-    broker.publish(&TOPIC, ids.into_iter().map(message).collect()).await.unwrap();
+    let messages = ids.into_iter().map(message).collect();
+    broker.publish(&topic().into(), messages).await.unwrap();
 }
 
 async fn next(deliveries: &mut Deliveries) -> Delivery {
@@ -58,36 +73,9 @@ async fn is_idle(deliveries: &mut Deliveries) -> bool {
 }
 
 #[tokio::test]
-async fn each_group_gets_every_message_in_order() {
-    let broker = MemoryBroker::new();
-    let mut billing = join(&broker);
-    let shipping = Name::from_static("shipping");
-    let mut shipping = broker.consume(Subscription::new(TOPIC, shipping));
-    publish(&broker, [1, 2]).await;
-    for group in [&mut billing, &mut shipping] {
-        for id in ["1", "2"] {
-            let delivery = next(group).await;
-            assert_eq!((delivery.message.id.as_str(), delivery.attempt), (id, 1));
-            delivery.ack().await.unwrap();
-        }
-        assert!(is_idle(group).await);
-    }
-}
-
-#[tokio::test]
-async fn each_message_goes_to_one_member_of_a_group() {
-    let broker = MemoryBroker::new();
-    let (mut one, mut other) = (join(&broker), join(&broker));
-    publish(&broker, [1, 2]).await;
-    let (first, second) = (next(&mut one).await, next(&mut other).await);
-    assert_eq!((first.message.id.as_str(), second.message.id.as_str()), ("1", "2"));
-    assert!(is_idle(&mut one).await && is_idle(&mut other).await);
-}
-
-#[tokio::test]
 async fn a_waiting_member_gets_the_message_while_another_looks_away() {
     let broker = MemoryBroker::new();
-    let (mut away, mut here) = (join(&broker), join(&broker));
+    let (mut away, mut here) = (join(&broker).await, join(&broker).await);
     let mut looks_away = pin!(away.next());
     assert!(poll_immediate(&mut looks_away).await.is_none());
     let mut waits = pin!(here.next());
@@ -98,26 +86,9 @@ async fn a_waiting_member_gets_the_message_while_another_looks_away() {
 }
 
 #[tokio::test]
-async fn a_group_does_not_see_what_was_published_before_it() {
-    let broker = MemoryBroker::new();
-    publish(&broker, [1]).await;
-    let mut late = join(&broker);
-    publish(&broker, [2]).await;
-    assert_eq!(next(&mut late).await.message.id, "2");
-}
-
-#[tokio::test]
-async fn a_group_keeps_its_messages_while_it_has_no_member() {
-    let broker = MemoryBroker::new();
-    drop(join(&broker));
-    publish(&broker, [1]).await;
-    assert_eq!(next(&mut join(&broker)).await.message.id, "1");
-}
-
-#[tokio::test]
 async fn dropped_deliveries_come_again_first_and_in_order() {
     let broker = MemoryBroker::new();
-    let mut deliveries = join(&broker);
+    let mut deliveries = join(&broker).await;
     publish(&broker, [1, 2, 3]).await;
     let (first, second) = (next(&mut deliveries).await, next(&mut deliveries).await);
     drop((first, second));
@@ -131,7 +102,7 @@ async fn dropped_deliveries_come_again_first_and_in_order() {
 #[tokio::test]
 async fn an_ack_that_is_never_polled_settles_nothing() {
     let broker = MemoryBroker::new();
-    let mut deliveries = join(&broker);
+    let mut deliveries = join(&broker).await;
     publish(&broker, [1]).await;
     drop(next(&mut deliveries).await.ack());
     assert_eq!(next(&mut deliveries).await.attempt, 2);
@@ -141,7 +112,7 @@ async fn an_ack_that_is_never_polled_settles_nothing() {
 async fn a_retry_waits_on_the_clock() {
     let clock = Hand(watch::Sender::new(DateTime::UNIX_EPOCH));
     let broker = MemoryBroker::in_world(World::real().with_clock(clock.clone()));
-    let mut deliveries = join(&broker);
+    let mut deliveries = join(&broker).await;
     publish(&broker, [1, 2]).await;
     next(&mut deliveries).await.retry(Duration::from_secs(10)).await.unwrap();
     next(&mut deliveries).await.ack().await.unwrap();
@@ -154,26 +125,15 @@ async fn a_retry_waits_on_the_clock() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_kept_apart_with_its_reason() {
-    let broker = MemoryBroker::new();
-    let mut deliveries = join(&broker);
-    publish(&broker, [1]).await;
-    next(&mut deliveries).await.dead_letter("no such order").await.unwrap();
-    assert!(is_idle(&mut deliveries).await);
-    let dead = broker.dead_letters(&TOPIC, &GROUP);
-    assert_eq!(dead, [(message(1), String::from("no such order"))]);
-}
-
-#[tokio::test]
 async fn a_dead_letter_without_room_comes_again() {
     let broker = MemoryBroker::new();
-    let mut deliveries = join(&broker);
+    let mut deliveries = join(&broker).await;
     for id in 0..10_000 {
         publish(&broker, [id]).await;
-        next(&mut deliveries).await.dead_letter("spoilt").await.unwrap();
+        next(&mut deliveries).await.dead_letter(failure()).await.unwrap();
     }
     publish(&broker, [10_000]).await;
-    let error = next(&mut deliveries).await.dead_letter("spoilt").await.unwrap_err();
+    let error = next(&mut deliveries).await.dead_letter(failure()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Full);
     assert_eq!(next(&mut deliveries).await.attempt, 2);
 }
@@ -181,10 +141,10 @@ async fn a_dead_letter_without_room_comes_again() {
 #[tokio::test]
 async fn publish_waits_while_a_group_is_full() {
     let broker = MemoryBroker::new();
-    let mut deliveries = join(&broker);
+    let mut deliveries = join(&broker).await;
     publish(&broker, 0..10_000).await;
-    let (topic, messages) = (TOPIC, vec![message("one more")]);
-    let mut one_more = pin!(broker.publish(&topic, messages));
+    let (to, messages) = (topic().into(), vec![message("one more")]);
+    let mut one_more = pin!(broker.publish(&to, messages));
     // Yields first, because a task that did much may be told to wait for that alone.
     yield_now().await;
     assert!(poll_immediate(&mut one_more).await.is_none());
@@ -194,18 +154,67 @@ async fn publish_waits_while_a_group_is_full() {
     one_more.await.unwrap();
 }
 
+/// What should be parked and finds no room is not handed out before there is some.
 #[tokio::test]
-async fn a_message_waits_for_the_earlier_one_of_its_key() {
+async fn what_finds_no_room_behind_a_dead_letter_waits_for_it() {
     let broker = MemoryBroker::new();
-    let mut deliveries = join(&broker);
-    let messages = [("1", "ada"), ("2", "ada"), ("3", "bob")];
-    let messages = messages.map(|(id, key)| message(id).with_key(key)).into();
-    broker.publish(&TOPIC, messages).await.unwrap();
-    let first = next(&mut deliveries).await;
-    assert_eq!(next(&mut deliveries).await.message.id, "3");
-    drop(first);
-    let again = next(&mut deliveries).await;
-    assert_eq!((again.message.id.as_str(), again.attempt), ("1", 2));
-    again.ack().await.unwrap();
-    assert_eq!(next(&mut deliveries).await.message.id, "2");
+    let mut deliveries = broker.consume(subscription().parking()).await.unwrap();
+    let of_ada = |id: u32| message(id).with_key("ada");
+    for from in (0..10_000).step_by(1_000) {
+        let messages = (from..from + 1_000).map(of_ada).collect();
+        broker.publish(&topic().into(), messages).await.unwrap();
+        if from == 0 {
+            next(&mut deliveries).await.dead_letter(failure()).await.unwrap();
+        }
+        assert!(is_idle(&mut deliveries).await);
+    }
+    broker.publish(&topic().into(), vec![of_ada(10_000), message("end")]).await.unwrap();
+    let end = next(&mut deliveries).await;
+    assert_eq!(end.message.id, "end");
+    end.ack().await.unwrap();
+    let ids = async || {
+        let all = DeadLetterQuery::of(group()).limit(20_000);
+        let all = broker.dead_letters(all).await.unwrap();
+        all.into_iter().map(|letter| letter.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids().await.len(), 10_000);
+    for id in ids().await {
+        assert!(broker.discard(&group(), id).await.unwrap());
+        if id == DeadLetterId(1) {
+            assert!(is_idle(&mut deliveries).await, "it is parked now");
+        }
+    }
+    assert!(broker.discard(&group(), ids().await[0]).await.unwrap());
+    let messages = vec![of_ada(10_001)];
+    broker.publish(&topic().into(), messages).await.unwrap();
+    assert_eq!(next(&mut deliveries).await.message.id, "10001");
+}
+
+#[tokio::test]
+async fn only_the_last_messages_are_history() {
+    let broker = MemoryBroker::new().keeping(3);
+    publish(&broker, 0..5).await;
+    let ids = |messages: Vec<Message>| messages.into_iter().map(|one| one.id).collect::<Vec<_>>();
+    assert_eq!(ids(broker.history(&topic())), ["2", "3", "4"]);
+    let mut late = broker.consume(subscription().begin(Begin::Earliest)).await.unwrap();
+    for id in ["2", "3", "4"] {
+        let delivery = next(&mut late).await;
+        assert_eq!(delivery.message.id, id);
+        delivery.ack().await.unwrap();
+    }
+    broker.clear();
+    assert!(broker.history(&topic()).is_empty());
+}
+
+/// A queue of which nobody has asked for an order gets it from its first member.
+#[tokio::test]
+async fn what_waits_is_brought_into_the_order_of_the_first_member() {
+    let broker = MemoryBroker::new();
+    let messages = (1..=3).map(|id| message(id).with_key("ada")).collect();
+    broker.publish(&group().into(), messages).await.unwrap();
+    let mut member = broker.consume(Subscription::of(group())).await.unwrap();
+    let first = next(&mut member).await;
+    assert!(is_idle(&mut member).await);
+    first.ack().await.unwrap();
+    assert_eq!(next(&mut member).await.message.id, "2");
 }

@@ -2,11 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use es_core::{Failure, FailureKind};
+
 use super::{
     Broker,
     delivering::{join, message, next, publish, take},
 };
 use crate::contract::Site;
+
+fn failure() -> Failure {
+    Failure::new(FailureKind::Permanent, "no such order")
+}
 
 /// What was handled does not come again: the next one does.
 pub async fn an_acknowledged_message_does_not_come_again(broker: &Site<Broker>) {
@@ -67,7 +73,7 @@ pub async fn a_dead_letter_does_not_come_again(broker: &Site<Broker>) {
         let delivery = next(&mut billing).await;
         *seen.entry(delivery.message.id.clone()).or_insert(0) += 1;
         match delivery.message.id.as_str() {
-            "poison" => delivery.dead_letter("no such order").await,
+            "poison" => delivery.dead_letter(failure()).await,
             _ => delivery.ack().await,
         }
         .expect("an answer that arrives");
@@ -84,7 +90,7 @@ pub async fn a_dead_letter_lets_its_key_go_on(broker: &Site<Broker>) {
     publish(broker, "orders", vec![keyed("poison"), keyed("next")]).await;
     let poison = next(&mut billing).await;
     assert_eq!(poison.message.id, "poison");
-    poison.dead_letter("no such order").await.expect("an answer that arrives");
+    poison.dead_letter(failure()).await.expect("an answer that arrives");
     assert_eq!(take(&mut billing, 1).await, ["next"]);
 }
 
@@ -120,4 +126,29 @@ pub async fn every_message_is_handled_in_the_end(broker: &Site<Broker>) {
             }
         }
     }
+}
+
+/// A retry does not come before its time.
+pub async fn a_retry_comes_no_earlier_than_asked(broker: &Site<Broker>) {
+    let mut billing = join(broker, "orders", "billing").await;
+    publish(broker, "orders", vec![message(1)]).await;
+    let delivery = next(&mut billing).await;
+    let asked = broker.now();
+    delivery.retry(Duration::from_millis(150)).await.expect("an answer that arrives");
+    let again = next(&mut billing).await;
+    let waited = broker.now() - asked;
+    assert!(waited >= chrono::TimeDelta::milliseconds(150), "it came after {waited}");
+    again.ack().await.expect("an answer that arrives");
+}
+
+/// Others go on while a message waits for its next attempt.
+pub async fn a_retry_holds_up_nobody_else(broker: &Site<Broker>) {
+    let mut billing = join(broker, "orders", "billing").await;
+    publish(broker, "orders", vec![message(1)]).await;
+    let delivery = next(&mut billing).await;
+    delivery.retry(Duration::from_millis(100)).await.expect("an answer that arrives");
+    publish(broker, "orders", (2..5).map(message).collect()).await;
+    let mut seen = take(&mut billing, 4).await;
+    seen.sort_unstable();
+    assert_eq!(seen, ["1", "2", "3", "4"]);
 }

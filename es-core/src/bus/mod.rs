@@ -1,0 +1,23 @@
+//! The ports of a broker: messages go in at one end, and come out at the other.
+
+mod address;
+mod consumer;
+mod dead_letter;
+mod delivery;
+mod lanes;
+mod message;
+mod pattern;
+mod publisher;
+mod topic;
+
+pub use address::Address;
+pub use consumer::{Begin, Consumer, Deliveries, Order, Subscription};
+pub use dead_letter::{
+    DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Failure, FailureKind,
+};
+pub use delivery::{Delivery, Settlement};
+pub use lanes::{Lane, Lanes};
+pub use message::Message;
+pub use pattern::TopicPattern;
+pub use publisher::Publisher;
+pub use topic::{Group, Topic};
