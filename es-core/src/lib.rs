@@ -94,7 +94,7 @@ pub use batch::{Batch, Expected, Unless, Write};
 pub use builds::{Build, BuildChange, BuildStep, Builds, PartState, Taking};
 pub use bus::{
     Address, Begin, Consumer, DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Deliveries,
-    Delivery, Failure, FailureKind, Group, Lane, Lanes, Message, Order, Publisher, Settlement,
+    Delivery, Fault, FaultKind, Group, Lane, Lanes, Message, Order, Publisher, Settlement,
     Subscription, Topic, TopicPattern,
 };
 pub use checkpoint::{Checkpoint, Checkpoints};

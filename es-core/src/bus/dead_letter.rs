@@ -22,7 +22,7 @@ pub struct DeadLetter {
     /// The message.
     pub message: Message,
     /// Why it is here.
-    pub failure: Failure,
+    pub fault: Fault,
     /// How often it was tried; 0 if it only stands behind another one.
     pub attempts: u32,
     /// When it was kept apart.
@@ -35,11 +35,11 @@ impl DeadLetter {
         id: DeadLetterId,
         group: Group,
         (to, message): (Address, Message),
-        failure: Failure,
+        fault: Fault,
         attempts: u32,
         at: DateTime<Utc>,
     ) -> Self {
-        Self { id, group, to, message, failure, attempts, at }
+        Self { id, group, to, message, fault, attempts, at }
     }
 }
 
@@ -66,29 +66,29 @@ impl fmt::Display for DeadLetterId {
 /// Why a message could not be handled.
 ///
 /// ```
-/// use es_core::{Failure, FailureKind};
+/// use es_core::{Fault, FaultKind};
 ///
-/// let failure = Failure::new(FailureKind::Permanent, "no such order");
-/// assert_eq!(failure.to_string(), "permanent: no such order");
+/// let fault = Fault::new(FaultKind::Permanent, "no such order");
+/// assert_eq!(fault.to_string(), "permanent: no such order");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Failure {
+pub struct Fault {
     /// What kind of failure it is.
-    pub kind: FailureKind,
+    pub kind: FaultKind,
     /// What the handler said.
     pub reason: String,
 }
 
-/// The kinds of [`Failure`].
+/// The kinds of [`Fault`].
 ///
 /// ```
-/// assert_eq!(es_core::FailureKind::Undecodable.to_string(), "undecodable");
+/// assert_eq!(es_core::FaultKind::Undecodable.to_string(), "undecodable");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum FailureKind {
+pub enum FaultKind {
     /// It might go better another time, but did not in all the tries.
     Transient,
     /// It can never be handled.
@@ -101,20 +101,20 @@ pub enum FailureKind {
     Behind,
 }
 
-impl Failure {
+impl Fault {
     /// A failure of this kind, with what the handler said.
-    pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
+    pub fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
         Self { kind, reason: reason.into() }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind, self.reason)
     }
 }
 
-impl fmt::Display for FailureKind {
+impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Transient => "transient",
@@ -171,7 +171,7 @@ impl DeadLetterQuery {
 ///
 /// ```
 /// use es_core::{
-///     Consumer, ContentType, DeadLetterQuery, DeadLetters, Failure, FailureKind, Group, Message,
+///     Consumer, ContentType, DeadLetterQuery, DeadLetters, Fault, FaultKind, Group, Message,
 ///     Name, Publisher, Subscription, memory::MemoryBroker,
 /// };
 /// use futures_util::StreamExt;
@@ -183,11 +183,11 @@ impl DeadLetterQuery {
 /// let mut deliveries = broker.consume(Subscription::of(mails.clone())).await?;
 /// let mail = Message::new("1", Name::new("mail")?, ContentType::JSON, "{}");
 /// broker.publish(&mails.clone().into(), vec![mail]).await?;
-/// let failure = Failure::new(FailureKind::Permanent, "no address");
-/// deliveries.next().await.expect("a delivery")?.dead_letter(failure).await?;
+/// let fault = Fault::new(FaultKind::Permanent, "no address");
+/// deliveries.next().await.expect("a delivery")?.dead_letter(fault).await?;
 ///
 /// let letters = broker.dead_letters(DeadLetterQuery::of(mails.clone())).await?;
-/// assert_eq!(letters[0].failure.reason, "no address");
+/// assert_eq!(letters[0].fault.reason, "no address");
 /// broker.give_back(&mails, letters[0].id, None).await?;
 /// assert_eq!(deliveries.next().await.expect("a delivery")?.message.id, "1");
 /// # Ok(())

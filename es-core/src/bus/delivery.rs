@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use crate::{Address, Failure, Message, StoreError};
+use crate::{Address, Fault, Message, StoreError};
 
 /// One message, handed to one consumer, that must say what became of it. A
 /// delivery that is dropped without an answer is delivered again.
@@ -35,7 +35,7 @@ pub enum Settlement {
     /// Deliver it again after this long. What waits for it in its order goes on waiting.
     Retry(Duration),
     /// It cannot be handled: keep it apart.
-    DeadLetter(Failure),
+    DeadLetter(Fault),
 }
 
 impl Delivery {
@@ -79,8 +79,8 @@ impl Delivery {
     /// # Errors
     ///
     /// As of [`settle`](Self::settle).
-    pub async fn dead_letter(self, failure: Failure) -> Result<(), StoreError> {
-        self.settle(Settlement::DeadLetter(failure)).await
+    pub async fn dead_letter(self, fault: Fault) -> Result<(), StoreError> {
+        self.settle(Settlement::DeadLetter(fault)).await
     }
 }
 

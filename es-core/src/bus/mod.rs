@@ -12,9 +12,7 @@ mod topic;
 
 pub use address::Address;
 pub use consumer::{Begin, Consumer, Deliveries, Order, Subscription};
-pub use dead_letter::{
-    DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Failure, FailureKind,
-};
+pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Fault, FaultKind};
 pub use delivery::{Delivery, Settlement};
 pub use lanes::{Lane, Lanes};
 pub use message::Message;

@@ -9,7 +9,7 @@ use super::{
     queue::{Queue, Unsettled},
 };
 use crate::{
-    Address, DeadLetter, DeadLetterId, DeadLetterQuery, Deliveries, Delivery, Failure, Group,
+    Address, DeadLetter, DeadLetterId, DeadLetterQuery, Deliveries, Delivery, Fault, Group,
     Message, Settlement, StoreError, Subscription, Topic, World,
 };
 
@@ -120,7 +120,7 @@ impl Handed {
                 self.keep_for(after);
                 return Ok(());
             }
-            Settlement::DeadLetter(failure) => self.bury(failure)?,
+            Settlement::DeadLetter(fault) => self.bury(fault)?,
             Settlement::Ack => {
                 if let Some(unsettled) = self.unsettled.take() {
                     self.members.queue.lock().settled(&unsettled);
@@ -141,10 +141,10 @@ impl Handed {
         });
     }
 
-    fn bury(&mut self, failure: Failure) -> Result<(), StoreError> {
+    fn bury(&mut self, fault: Fault) -> Result<(), StoreError> {
         let Some(unsettled) = &self.unsettled else { return Ok(()) };
         let Members { group, world, queue, .. } = &*self.members;
-        queue.lock().bury_settled(group, unsettled, failure, world.now())?;
+        queue.lock().bury_settled(group, unsettled, fault, world.now())?;
         self.unsettled = None;
         Ok(())
     }

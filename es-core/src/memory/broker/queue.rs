@@ -5,7 +5,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{MemoryBroker, disagree, no_room};
 use crate::{
-    Address, DeadLetter, DeadLetterId, DeadLetterQuery, Failure, FailureKind, Group, Lane, Lanes,
+    Address, DeadLetter, DeadLetterId, DeadLetterQuery, Fault, FaultKind, Group, Lane, Lanes,
     Message, Order, StoreError, Subscription,
 };
 
@@ -85,8 +85,8 @@ impl Queue {
                 self.crowded.push((number, unsettled));
                 continue;
             }
-            let failure = Failure::new(FailureKind::Behind, "an earlier one is a dead letter");
-            self.bury(group, &Unsettled { attempt: 0, ..unsettled }, failure, now);
+            let fault = Fault::new(FaultKind::Behind, "an earlier one is a dead letter");
+            self.bury(group, &Unsettled { attempt: 0, ..unsettled }, fault, now);
         }
     }
 
@@ -117,20 +117,20 @@ impl Queue {
         &mut self,
         group: &Group,
         unsettled: &Unsettled,
-        failure: Failure,
+        fault: Fault,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         if self.dead.len() >= MemoryBroker::DEAD_LETTERS {
             return Err(no_room());
         }
-        self.bury(group, unsettled, failure, now);
+        self.bury(group, unsettled, fault, now);
         Ok(())
     }
 
-    fn bury(&mut self, group: &Group, unsettled: &Unsettled, failure: Failure, now: DateTime<Utc>) {
+    fn bury(&mut self, group: &Group, unsettled: &Unsettled, fault: Fault, now: DateTime<Utc>) {
         let id = DeadLetterId(unsettled.number);
         let what = (unsettled.to.clone(), unsettled.message.clone());
-        let letter = DeadLetter::new(id, group.clone(), what, failure, unsettled.attempt, now);
+        let letter = DeadLetter::new(id, group.clone(), what, fault, unsettled.attempt, now);
         self.dead.insert(id, letter);
         if let Some(lane) = self.lane(&unsettled.message) {
             self.lanes.done(&lane);

@@ -8,7 +8,7 @@ use futures_util::{
 use tokio::{sync::watch, task::yield_now};
 
 use super::*;
-use crate::{Clock, ContentType, Delivery, Failure, FailureKind, Name};
+use crate::{Clock, ContentType, Delivery, Fault, FaultKind, Name};
 
 fn topic() -> Topic {
     Topic::new("orders").unwrap()
@@ -22,8 +22,8 @@ fn subscription() -> Subscription {
     Subscription::of(group()).to(topic())
 }
 
-fn failure() -> Failure {
-    Failure::new(FailureKind::Permanent, "no such order")
+fn fault() -> Fault {
+    Fault::new(FaultKind::Permanent, "no such order")
 }
 
 /// A clock that is moved by hand.
@@ -130,10 +130,10 @@ async fn a_dead_letter_without_room_comes_again() {
     let mut deliveries = join(&broker).await;
     for id in 0..10_000 {
         publish(&broker, [id]).await;
-        next(&mut deliveries).await.dead_letter(failure()).await.unwrap();
+        next(&mut deliveries).await.dead_letter(fault()).await.unwrap();
     }
     publish(&broker, [10_000]).await;
-    let error = next(&mut deliveries).await.dead_letter(failure()).await.unwrap_err();
+    let error = next(&mut deliveries).await.dead_letter(fault()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Full);
     assert_eq!(next(&mut deliveries).await.attempt, 2);
 }
@@ -164,7 +164,7 @@ async fn what_finds_no_room_behind_a_dead_letter_waits_for_it() {
         let messages = (from..from + 1_000).map(of_ada).collect();
         broker.publish(&topic().into(), messages).await.unwrap();
         if from == 0 {
-            next(&mut deliveries).await.dead_letter(failure()).await.unwrap();
+            next(&mut deliveries).await.dead_letter(fault()).await.unwrap();
         }
         assert!(is_idle(&mut deliveries).await);
     }

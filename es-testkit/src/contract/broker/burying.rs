@@ -1,7 +1,7 @@
 //! What cannot be handled is kept apart, and given back.
 
 use es_core::{
-    DeadLetter, DeadLetterId, DeadLetterQuery, Deliveries, Failure, FailureKind, Message, Metadata,
+    DeadLetter, DeadLetterId, DeadLetterQuery, Deliveries, Fault, FaultKind, Message, Metadata,
 };
 
 use super::{
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::contract::Site;
 
-fn failure(reason: &str) -> Failure {
-    Failure::new(FailureKind::Permanent, reason)
+fn fault(reason: &str) -> Fault {
+    Fault::new(FaultKind::Permanent, reason)
 }
 
 fn of_ada(id: impl ToString) -> Message {
@@ -31,7 +31,7 @@ async fn ids(broker: &Broker, by: &str) -> Vec<String> {
 async fn bury(deliveries: &mut Deliveries, reason: &str) -> String {
     let delivery = next(deliveries).await;
     let id = delivery.message.id.clone();
-    delivery.dead_letter(failure(reason)).await.expect("an answer that arrives");
+    delivery.dead_letter(fault(reason)).await.expect("an answer that arrives");
     id
 }
 
@@ -53,7 +53,7 @@ pub async fn a_dead_letter_is_listed_with_its_reason(broker: &Site<Broker>) {
     let letter = &found[0];
     assert_eq!((&letter.message, &letter.to), (&sent, &topic("order.placed").into()));
     assert_eq!((&letter.group, letter.attempts), (&group("billing"), 2));
-    assert_eq!(letter.failure, failure("no such \u{1f980}"));
+    assert_eq!(letter.fault, fault("no such \u{1f980}"));
     assert!(letter.at >= before - chrono::TimeDelta::seconds(5), "{} is long ago", letter.at);
 }
 
@@ -132,7 +132,7 @@ pub async fn a_dead_letter_that_fails_again_keeps_its_number(broker: &Site<Broke
     assert!(give_back(broker, "billing", first.id).await);
     bury(&mut billing, "twice").await;
     let second = letters(broker, "billing").await.remove(0);
-    assert_eq!((second.id, second.failure.reason.as_str()), (first.id, "twice"));
+    assert_eq!((second.id, second.fault.reason.as_str()), (first.id, "twice"));
 }
 
 /// A dead letter that is discarded is gone.
@@ -174,12 +174,9 @@ pub async fn what_follows_a_dead_letter_is_parked(broker: &Site<Broker>) {
     let parked = letters(broker, "billing").await;
     let parked = parked
         .iter()
-        .map(|letter| (letter.message.id.as_str(), letter.failure.kind, letter.attempts));
-    let due = [
-        ("1", FailureKind::Permanent, 1),
-        ("2", FailureKind::Behind, 0),
-        ("4", FailureKind::Behind, 0),
-    ];
+        .map(|letter| (letter.message.id.as_str(), letter.fault.kind, letter.attempts));
+    let due =
+        [("1", FaultKind::Permanent, 1), ("2", FaultKind::Behind, 0), ("4", FaultKind::Behind, 0)];
     assert_eq!(parked.collect::<Vec<_>>(), due);
 }
 

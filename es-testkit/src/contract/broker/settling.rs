@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use es_core::{Failure, FailureKind};
+use es_core::{Fault, FaultKind};
 
 use super::{
     Broker,
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::contract::Site;
 
-fn failure() -> Failure {
-    Failure::new(FailureKind::Permanent, "no such order")
+fn fault() -> Fault {
+    Fault::new(FaultKind::Permanent, "no such order")
 }
 
 /// What was handled does not come again: the next one does.
@@ -73,7 +73,7 @@ pub async fn a_dead_letter_does_not_come_again(broker: &Site<Broker>) {
         let delivery = next(&mut billing).await;
         *seen.entry(delivery.message.id.clone()).or_insert(0) += 1;
         match delivery.message.id.as_str() {
-            "poison" => delivery.dead_letter(failure()).await,
+            "poison" => delivery.dead_letter(fault()).await,
             _ => delivery.ack().await,
         }
         .expect("an answer that arrives");
@@ -90,7 +90,7 @@ pub async fn a_dead_letter_lets_its_key_go_on(broker: &Site<Broker>) {
     publish(broker, "orders", vec![keyed("poison"), keyed("next")]).await;
     let poison = next(&mut billing).await;
     assert_eq!(poison.message.id, "poison");
-    poison.dead_letter(failure()).await.expect("an answer that arrives");
+    poison.dead_letter(fault()).await.expect("an answer that arrives");
     assert_eq!(take(&mut billing, 1).await, ["next"]);
 }
 
