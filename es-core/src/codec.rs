@@ -9,7 +9,7 @@ use serde::{
 };
 use thiserror::Error;
 
-use crate::{Event, Name, RecordedEvent, variant};
+use crate::{Event, Message, Name, RecordedEvent, variant};
 
 /// The form of a payload: a MIME type.
 ///
@@ -167,17 +167,54 @@ impl RecordedEvent {
     /// [`DecodeError`] if the type is known but the payload does not fit it, or
     /// was written by a program with a newer schema version.
     pub fn decode<E: Event>(&self) -> Result<Option<E>, DecodeError> {
-        let Some(index) = E::index_of(&self.event_type) else { return Ok(None) };
-        let known = &E::TYPES[index];
-        if self.schema_version > known.version {
-            return Err(DecodeError::Newer {
-                event_type: self.event_type.to_string(),
-                written: self.schema_version,
-                known: known.version,
-            });
-        }
-        Codec::of(&self.content_type)?.decode(index, &self.payload).map(Some)
+        decode(&self.event_type, self.schema_version, &self.content_type, &self.payload)
     }
+}
+
+impl Message {
+    /// The message that tells of `event`: of its type, its schema version and its data.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if serde cannot write the event.
+    pub fn encode<E: Event>(
+        event: &E,
+        id: impl Into<String>,
+        codec: Codec,
+    ) -> Result<Self, EncodeError> {
+        let kind = event.event_type();
+        let (name, payload) = (Name::from_static(kind.name), codec.encode(event)?);
+        let mut message = Self::new(id, name, codec.content_type(), payload);
+        message.schema_version = kind.version;
+        Ok(message)
+    }
+
+    /// Decodes the payload as one of `E`'s types; `None` if it has no such type.
+    ///
+    /// # Errors
+    ///
+    /// As of [`RecordedEvent::decode`].
+    pub fn decode<E: Event>(&self) -> Result<Option<E>, DecodeError> {
+        decode(&self.kind, self.schema_version, &self.content_type, &self.payload)
+    }
+}
+
+fn decode<E: Event>(
+    event_type: &Name,
+    schema_version: u32,
+    content_type: &ContentType,
+    payload: &[u8],
+) -> Result<Option<E>, DecodeError> {
+    let Some(index) = E::index_of(event_type) else { return Ok(None) };
+    let known = &E::TYPES[index];
+    if schema_version > known.version {
+        return Err(DecodeError::Newer {
+            event_type: event_type.to_string(),
+            written: schema_version,
+            known: known.version,
+        });
+    }
+    Codec::of(content_type)?.decode(index, payload).map(Some)
 }
 
 #[cfg(feature = "messagepack")]

@@ -1,0 +1,13 @@
+//! The bus over a broker in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod batches;
+mod cloudevents;
+mod draining;
+mod handling;
+mod letters;
+mod outages;
+mod requests;
+mod retries;
+mod world;

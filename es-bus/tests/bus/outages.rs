@@ -1,0 +1,52 @@
+//! When everything fails, nothing becomes a dead letter because of it.
+
+use std::time::Duration;
+
+use es_bus::{Endpoint, RetryPolicy};
+
+use crate::world::{Scene, Then, settled, until};
+
+#[tokio::test]
+async fn an_outage_makes_no_dead_letters() {
+    let scene = Scene::new();
+    let set = |e: Endpoint| e.retry(RetryPolicy::new(3).jitter(0.0)).outage_after(10);
+    let running = scene.bus.subscribe(scene.endpoint(set)).await.unwrap();
+    scene.clerk.away(true);
+    scene.publish(0..50).await;
+    until(|| running.stats().is_in_outage).await;
+    settled().await;
+    let tried = scene.clerk.tried().len();
+    assert!(tried < 40, "{tried} were tried, and it was an outage after ten");
+    for _ in 0..50 {
+        // One at a time, and later one a minute.
+        let tried = scene.clerk.tried().len();
+        scene.clock.advance(Duration::from_secs(60));
+        settled().await;
+        assert!(scene.clerk.tried().len() <= tried + 2);
+    }
+    scene.clerk.away(false);
+    // Tries in the outage do not count: each has all the others left.
+    scene.clerk.tell(49, [Then::Fail]);
+    for _ in 0..10 {
+        scene.clock.advance(Duration::from_secs(60));
+        settled().await;
+    }
+    assert_eq!(scene.clerk.handled().len(), 50);
+    assert_eq!(running.stats().dead_lettered, 0);
+    assert!(!running.stats().is_in_outage);
+}
+
+/// Without the mode the same flushes everything into the dead letters.
+#[tokio::test]
+async fn without_it_an_outage_fills_the_dead_letters() {
+    let scene = Scene::new();
+    scene.clerk.away(true);
+    let set = |e: Endpoint| e.retry(RetryPolicy::new(3).jitter(0.0)).outage_after(0);
+    let running = scene.bus.subscribe(scene.endpoint(set)).await.unwrap();
+    scene.publish(0..50).await;
+    for _ in 0..4 {
+        settled().await;
+        scene.clock.advance(Duration::from_secs(60));
+    }
+    until(|| running.stats().dead_lettered == 50).await;
+}
