@@ -74,7 +74,7 @@ fn main() -> Result<ExitCode> {
     let data = tempfile::tempdir_in(&target)?;
     let bench = Bench {
         folder: data.path().to_owned(),
-        seconds: if args.short { 0.5 } else { 2.0 },
+        seconds: if args.short { 0.2 } else { 2.0 },
         peers: Peers::new(root, args.peers.unwrap_or_else(|| target.join("peers"))),
     };
     let facts = Facts::gather(root, data.path());

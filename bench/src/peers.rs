@@ -66,7 +66,7 @@ impl Peers {
     }
 
     fn program(&self, peer: &str) -> Result<PathBuf> {
-        let program = self.target.join(folder()).join(format!("peer-{peer}"));
+        let program = self.target.join("release").join(format!("peer-{peer}"));
         if !program.exists() {
             self.build(peer)?;
         }
@@ -78,19 +78,11 @@ impl Peers {
         let mut cargo = Command::new(env!("CARGO"));
         // A crate may ask rustup for a compiler of its own, which is not there.
         cargo.env("RUSTC", Path::new(env!("CARGO")).with_file_name("rustc"));
-        cargo.args(["build", "--locked", "--manifest-path"]).arg(manifest);
-        if folder() == "release" {
-            cargo.arg("--release");
-        }
+        cargo.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest);
         let status = cargo.env("CARGO_TARGET_DIR", &self.target).status()?;
         ensure!(status.success(), "{peer} cannot be built");
         Ok(())
     }
-}
-
-/// Where cargo puts what is built as this program is: side by side means alike.
-fn folder() -> &'static str {
-    if cfg!(debug_assertions) { "debug" } else { "release" }
 }
 
 /// Lets a peer do it once, in a process of its own.

@@ -12,28 +12,23 @@ use crate::{
 
 const PEERS: [&str; 4] = ["cqrs-es", "eventcore", "esrs", "disintegrate"];
 
-/// In short unoptimised: it shows that everything runs, and not how fast.
+/// In short without the peers and unoptimised: it shows that everything of ours runs, and
+/// not how fast.
 pub(crate) fn run(report: &mut Report, length: Length) -> Result<()> {
     let target = Workspace::read()?.target()?;
+    if length == Length::Short {
+        report.command("build the bench", &mut build_debug())?;
+        let mut bench = Command::new(target.join("debug/bench"));
+        return report.command("bench", bench.args(["--short", "--without-peers"]));
+    }
     let peers = target.join("peers");
-    let (folder, optimised) = match length {
-        Length::Short => ("debug", ""),
-        Length::Full => ("release", "--release"),
-    };
     for peer in PEERS {
-        let words = format!("{optimised} --locked --manifest-path bench/peers/{peer}/Cargo.toml");
-        let mut build = cargo(&format!("build {words} --target-dir"));
+        let manifest = format!("--manifest-path bench/peers/{peer}/Cargo.toml");
+        let mut build = cargo(&format!("build --release --locked {manifest} --target-dir"));
         report.command(&format!("build the peer {peer}"), build.arg(&peers))?;
     }
-    let build = match length {
-        Length::Short => &mut build_debug(),
-        Length::Full => &mut cargo("build --release --locked --package bench"),
-    };
-    report.command("build the bench", build)?;
-    let mut bench = Command::new(target.join(folder).join("bench"));
-    bench.arg("--peers").arg(&peers);
-    if length == Length::Short {
-        bench.arg("--short");
-    }
-    report.command("bench", &mut bench)
+    let build = &mut cargo("build --release --locked --package bench");
+    report.command("build for release", build)?;
+    let mut bench = Command::new(target.join("release/bench"));
+    report.command("bench", bench.arg("--peers").arg(&peers))
 }

@@ -22,8 +22,8 @@ usage: cargo xtask CHORE
   test             every test, the doc tests and the examples
   ci               all that a change has to pass
   crash [--short]  kill -9 during the import and the rebuild of the flights
-  bench [--short]  Gesta side by side with its peers; in short unoptimised, so that all
-                   of it runs, with figures that say nothing";
+  bench [--short]  Gesta side by side with its peers; in short without them and not
+                   optimised, to see that it runs";
 
 /// How much of a long suite to run.
 #[derive(Clone, Copy, PartialEq)]
