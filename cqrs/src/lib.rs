@@ -7,7 +7,7 @@
 //! | decide about several aggregates | [`Commands::send_together`], [`DecideTogether`] |
 //! | put something around the bus | [`CommandsBuilder::layer`], [`Guard`], [`Trace`] |
 //! | keep a read model | [`View`], [`Projection`], [`Projector`], [`Rebuild`] |
-//! | do something outside | [`Reaction`], [`Live`] |
+//! | do something outside, tell a broker | [`Reaction`], [`Live`], [`Relay`] |
 //! | ask | [`Queries`], [`Query`], [`Answer`], [`Projector::get`] |
 //! | carry tokens through HTTP | `http`, with the feature of that name |
 //! | cache answers, hear of new ones | [`QuerySettings`], [`Queries::subscribe`] |
@@ -53,7 +53,8 @@ pub use guard::{Guard, Guarded};
 pub use project::{
     Difference, FailureClass, Fate, InlineViews, Keys, Live, LiveView, ModelSettings, ModelStatus,
     OnChange, Parked, ParkedNote, ParkedState, PartStatus, Poison, Progress, Projecting,
-    Projection, ProjectionError, Projector, Reaction, Rebuild, RebuildProgress, StartAt, View,
+    Projection, ProjectionError, Projector, Reaction, Rebuild, RebuildProgress, Relay, StartAt,
+    View,
 };
 pub use queries::{
     Answered, AskError, Asking, CacheTag, Change, Freshness, Gathered, Queries, QueriesBuilder,

@@ -2,8 +2,8 @@ use std::{marker::PhantomData, panic::AssertUnwindSafe, sync::Arc, time::Duratio
 
 use async_trait::async_trait;
 use es_core::{
-    Changes, Event, Name, Part, Position, Recorded, RecordedEvent, Row, Slices, StoreErrorKind,
-    Views, World, event_names,
+    Changes, Event, Name, Part, Position, Recorded, RecordedEvent, Row, StoreErrorKind, Views,
+    World, event_names,
 };
 use futures_util::FutureExt;
 
@@ -119,14 +119,8 @@ impl<'a, E: Event> Run<'a, E> {
 impl<V: Views, P: Projection<V::Tx>> FreeHandler<P, V> {
     /// The events of the batch that this part has not seen.
     fn mine(&self, batch: &PageBatch, decoded: &Decoded<P::Event>) -> Vec<usize> {
-        let slices = self.held.part.slices;
-        let is_mine = |envelope: &RecordedEvent| {
-            let slice = || Slices::slice_of(envelope.stream.tenant(), &envelope.stream.to_string());
-            envelope.position > self.held.checkpoint.position
-                && (slices == Slices::ALL || slices.contains(slice()))
-        };
         let places = decoded.iter().enumerate();
-        let mine = places.filter(|(_, (place, _))| is_mine(&batch.events[*place]));
+        let mine = places.filter(|(_, (place, _))| self.held.is_due(&batch.events[*place]));
         mine.map(|(at, _)| at).collect()
     }
 

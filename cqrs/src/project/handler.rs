@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use es_core::{
-    Checkpoint, Name, Part, Position, RecordedEvent, StoreError, StoreErrorKind, Views, World,
-    failpoint,
+    Checkpoint, Name, Part, Position, RecordedEvent, Slices, StoreError, StoreErrorKind, Views,
+    World, failpoint,
 };
 
 use tokio::sync::watch;
@@ -99,6 +99,14 @@ pub(crate) enum Touched {
 }
 
 impl Held {
+    /// Whether it is of one of the streams of this part, and not handled yet.
+    pub(crate) fn is_due(&self, envelope: &RecordedEvent) -> bool {
+        let slices = self.part.slices;
+        let slice = || Slices::slice_of(envelope.stream.tenant(), &envelope.stream.to_string());
+        envelope.position > self.checkpoint.position
+            && (slices == Slices::ALL || slices.contains(slice()))
+    }
+
     /// A transaction, if the checkpoint still is where this owner left it.
     pub(crate) async fn begin<V: Views>(
         &self,

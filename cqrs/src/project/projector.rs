@@ -19,6 +19,8 @@ use super::{
     projecting::Projecting,
     reacting::ReactionRecipe,
     reaction::StartAt,
+    relay::Relay,
+    relaying::RelayRecipe,
     settings::ModelSettings,
     viewing::ViewRecipe,
     worker::{Work, Worker},
@@ -190,6 +192,27 @@ impl<V: Views> Projector<V> {
         settings: ModelSettings,
     ) -> Self {
         self.add(ReactionRecipe::new(reaction, tools, start, settings))
+    }
+
+    /// Adds a relay, which tells others of the log. One that has no checkpoint yet begins at
+    /// `start`.
+    ///
+    /// # Panics
+    ///
+    /// If the projector runs already, or is shared.
+    #[must_use]
+    pub fn relay(self, relay: Relay, start: StartAt) -> Self {
+        self.relay_with(relay, start, ModelSettings::new())
+    }
+
+    /// Adds a relay that is run in this way. Each of its parts tells of some streams.
+    ///
+    /// # Panics
+    ///
+    /// If the projector runs already, or is shared.
+    #[must_use]
+    pub fn relay_with(self, relay: Relay, start: StartAt, settings: ModelSettings) -> Self {
+        self.add(RelayRecipe::new(relay, start, settings))
     }
 
     pub(crate) fn add(self, recipe: impl Recipe<V> + 'static) -> Self {

@@ -2,7 +2,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use async_trait::async_trait;
 use es_core::{
-    Changes, Name, Position, Recorded, RecordedEvent, Slices, Views, World, event_names, failpoint,
+    Changes, Name, Position, Recorded, RecordedEvent, Views, World, event_names, failpoint,
 };
 use futures_util::FutureExt;
 
@@ -82,13 +82,6 @@ struct ReactionHandler<R: Reaction> {
 }
 
 impl<R: Reaction> ReactionHandler<R> {
-    fn is_mine(&self, envelope: &RecordedEvent) -> bool {
-        let slices = self.held.part.slices;
-        let slice = || Slices::slice_of(envelope.stream.tenant(), &envelope.stream.to_string());
-        envelope.position > self.held.checkpoint.position
-            && (slices == Slices::ALL || slices.contains(slice()))
-    }
-
     async fn react(&self, event: &R::Event, envelope: &RecordedEvent) -> Result<(), Reason> {
         let With { reaction, tools } = &*self.with;
         let mut live = Live::new(tools, R::NAME, envelope.id);
@@ -190,7 +183,7 @@ impl<V: Views, R: Reaction> Handler<V> for ReactionHandler<R> {
         let mut in_flight = 0;
         for (place, event) in batch.decoded::<R::Event>().iter() {
             let envelope = &batch.events[*place];
-            if !self.is_mine(envelope) {
+            if !self.held.is_due(envelope) {
                 continue;
             }
             self.one(views, envelope, event.as_ref().ok()).await?;

@@ -28,6 +28,7 @@ mod races;
 mod reactions;
 mod rebuilding;
 mod refolding;
+mod relays;
 mod repairing;
 mod retention;
 mod rows;

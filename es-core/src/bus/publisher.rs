@@ -24,4 +24,22 @@ pub trait Publisher: Send + Sync + 'static {
     ///
     /// [`StoreError`] if the broker did not confirm; some may be there.
     async fn publish(&self, to: &Address, messages: Vec<Message>) -> Result<(), StoreError>;
+
+    /// Publishes messages to several addresses, in their order: those that go to one address
+    /// one after the other, unless a broker knows a faster way that keeps the order.
+    ///
+    /// # Errors
+    ///
+    /// As of [`publish`](Self::publish).
+    async fn publish_all(&self, messages: Vec<(Address, Message)>) -> Result<(), StoreError> {
+        let mut messages = messages.into_iter().peekable();
+        while let Some((to, first)) = messages.next() {
+            let mut together = vec![first];
+            while let Some((_, next)) = messages.next_if(|(next, _)| *next == to) {
+                together.push(next);
+            }
+            self.publish(&to, together).await?;
+        }
+        Ok(())
+    }
 }
