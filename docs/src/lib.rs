@@ -18,6 +18,7 @@ book! {
     read_models "read-models.md";
     writing_a_sink "writing-a-sink.md";
     queries "queries.md";
+    event_bus "event-bus.md";
     evolving_events "evolving-events.md";
     snapshots "snapshots.md";
     retention "retention.md";

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `sqlite` (default) | [`sqlite`]: the embedded event store |
 //! | `postgres` | [`postgres`]: the event store on PostgreSQL |
+//! | `bus` | [`bus`]: messages between programs, over any broker |
 //! | `cache` | answers of queries that are remembered |
 //! | `redis` | [`redis`]: read models, and a cache of answers that processes share |
 //! | `http` | [`http`]: tokens and versions in headers |
@@ -26,10 +27,14 @@ pub use cqrs::{
     FailureClass, Fate, Freshness, Gathered, Guard, InlineViews, Keys, Live, LiveView,
     ModelSettings, ModelStatus, NameClaimedTwice, OnChange, Outcome, Parked, ParkedNote,
     ParkedState, PartStatus, Poison, Progress, Projecting, Projection, ProjectionError, Projector,
-    Queries, QueriesBuilder, Query, QuerySettings, Reaction, Rebuild, RebuildProgress, Reply,
+    Queries, QueriesBuilder, Query, QuerySettings, Reaction, Rebuild, RebuildProgress, Relay, Reply,
     SendError, Sent, Settings, Stale, StartAt, Streamed, Together, Trace, View,
 };
 pub use es_core::*;
+
+/// Messages between programs, over any broker.
+#[cfg(feature = "bus")]
+pub use es_bus as bus;
 
 /// The embedded event store.
 #[cfg(feature = "sqlite")]
