@@ -23,8 +23,13 @@ struct Schemas {
 }
 
 impl Schemas {
+    /// With `GESTA_POSTGRES_POOLED` the server stands behind a pooler, such as pgbouncer in
+    /// transaction mode.
     fn new() -> Self {
-        Self::with(|options| options)
+        match std::env::var_os("GESTA_POSTGRES_POOLED") {
+            Some(_) => Self::with(pooled),
+            None => Self::with(|options| options),
+        }
     }
 
     fn with(set: fn(PostgresOptions) -> PostgresOptions) -> Self {
@@ -68,6 +73,10 @@ impl Schemas {
         let drop = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.schema(place));
         connection.execute(drop.as_str()).await.expect("a schema that can be dropped");
     }
+}
+
+fn pooled(options: PostgresOptions) -> PostgresOptions {
+    options.behind_pooler().poll(Duration::from_millis(5))
 }
 
 macro_rules! opens {
@@ -179,7 +188,7 @@ mod behind_a_pooler {
     use super::*;
 
     fn schemas() -> Schemas {
-        Schemas::with(|options| options.behind_pooler().poll(Duration::from_millis(5)))
+        Schemas::with(pooled)
     }
 
     es_testkit::shared_cache_contract!("es-postgres behind a pooler", schemas());

@@ -3,7 +3,8 @@
 use std::{fmt, panic};
 
 use es_testkit::mutants::{
-    Bug, Catch, InlineBug, ViewBug, hunt, hunt_in_inline_models, hunt_in_views,
+    BrokerBug, Bug, Catch, InlineBug, ViewBug, hunt, hunt_in_brokers, hunt_in_inline_models,
+    hunt_in_views,
 };
 
 /// Most catches that are looked for: one would do, the others are shown.
@@ -97,4 +98,27 @@ bugs! {
     an_event_that_is_appended_without_its_fold_is_noticed: FailureForgiven,
     a_row_of_another_tenant_is_noticed: TenantForgotten,
     a_commit_that_is_not_told_is_noticed: NothingTold,
+}
+
+bugs! {
+    BrokerBug, hunt_in_brokers, every_bug_of_brokers_is_hunted;
+    an_ack_before_handling_is_noticed: AckBeforeHandling,
+    an_ignored_order_is_noticed: OrderIgnored,
+    an_ignored_tenant_of_a_key_is_noticed: TenantIgnored,
+    a_retry_that_does_not_wait_is_noticed: RetryAtOnce,
+    a_retry_behind_the_others_is_noticed: RetryAtTheEnd,
+    a_forgotten_attempt_is_noticed: AttemptsForgotten,
+    a_greedy_star_is_noticed: StarIsGreedy,
+    a_queue_that_is_a_topic_is_noticed: QueueIsTopic,
+    a_queue_that_needs_a_member_is_noticed: QueueNeedsMember,
+    a_group_that_begins_too_early_is_noticed: BeginsEarliest,
+    an_ignored_window_is_noticed: WindowIgnored,
+    a_lost_dead_letter_is_noticed: DeadLetterLost,
+    a_dead_letter_given_back_to_all_is_noticed: GivenBackToAll,
+    a_dead_letter_given_back_and_kept_is_noticed: GivenBackAndKept,
+    a_forgotten_edit_is_noticed: EditForgotten,
+    a_key_that_goes_on_is_noticed: ParksNothing,
+    lost_metadata_is_noticed: MetadataLost,
+    a_group_that_is_not_forgotten_is_noticed: ForgetsNothing,
+    a_disagreement_about_the_order_is_noticed: AnyOrderWill,
 }

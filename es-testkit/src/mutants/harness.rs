@@ -3,13 +3,15 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use es_core::{
     EventStore,
-    memory::{MemoryStore, MemoryViews},
+    memory::{MemoryBroker, MemoryStore, MemoryViews},
 };
 
-use super::{Bug, InlineBug, Mutant, MutantViews, ViewBug, inline::MutantFolds};
+use super::{
+    BrokerBug, Bug, InlineBug, Mutant, MutantBroker, MutantViews, ViewBug, inline::MutantFolds,
+};
 use crate::contract::{
-    self, Harness, InlineModels, Opened, Outcome, Place, Promise, ReadModels, Tallies, UnderTest,
-    attempt, event_store_promises, inline_promises, view_promises,
+    self, Broker, Harness, InlineModels, Opened, Outcome, Place, Promise, ReadModels, Tallies,
+    UnderTest, attempt, broker_promises, event_store_promises, inline_promises, view_promises,
 };
 
 /// How long a promise may take on a mutant: one that misses an event would
@@ -42,6 +44,12 @@ pub fn hunt(bug: Bug, enough: usize) -> Vec<Catch> {
 pub fn hunt_in_views(bug: ViewBug, enough: usize) -> Vec<Catch> {
     let opens = |bug| Arc::new(OpensViews(bug)) as _;
     caught(&opens(Some(bug)), &opens(None), &view_promises(), enough)
+}
+
+/// Does the same with brokers.
+pub fn hunt_in_brokers(bug: BrokerBug, enough: usize) -> Vec<Catch> {
+    let opens = |bug| Arc::new(OpensBroker(bug)) as _;
+    caught(&opens(Some(bug)), &opens(None), broker_promises(), enough)
 }
 
 /// Does the same with models that change with each append.
@@ -110,5 +118,15 @@ impl Harness<InlineModels<MemoryViews>> for OpensInline {
         let folds = MutantFolds { bug: self.0, sound: sound.clone() };
         let store = MemoryStore::in_world(place.world().clone()).inline(&views, folds);
         Opened::new(Arc::new(InlineModels::new(store, views, sound)))
+    }
+}
+
+struct OpensBroker(Option<BrokerBug>);
+
+#[async_trait]
+impl Harness<Broker> for OpensBroker {
+    async fn open(&self, place: &Place) -> Opened<Broker> {
+        let sound = MemoryBroker::in_world(place.world().clone());
+        Opened::new(Arc::new(Broker::new(MutantBroker::new(self.0, sound))))
     }
 }

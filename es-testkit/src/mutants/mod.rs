@@ -7,6 +7,7 @@
 //! contract against each, and asks that at least one promise breaks.
 
 mod appends;
+mod broker;
 mod bug;
 mod follows;
 mod harness;
@@ -15,8 +16,9 @@ mod reads;
 mod store;
 mod views;
 
+pub use broker::{BrokerBug, MutantBroker};
 pub use bug::Bug;
-pub use harness::{Catch, hunt, hunt_in_inline_models, hunt_in_views};
+pub use harness::{Catch, hunt, hunt_in_brokers, hunt_in_inline_models, hunt_in_views};
 pub use inline::InlineBug;
 pub use store::Mutant;
 pub use views::{MutantViews, ViewBug};
