@@ -28,6 +28,7 @@
 //! | `scripts/` | each step that the server does undisturbed |
 //! | `connection`, `keys`, `error` | what stands between us and the server |
 
+mod broker;
 mod builds;
 mod cache;
 mod connection;
@@ -41,6 +42,7 @@ mod server;
 mod tx;
 mod views;
 
+pub use broker::RedisBroker;
 pub use cache::RedisCache;
 pub use options::RedisOptions;
 pub use redis::{Cmd, cmd};
