@@ -4,14 +4,10 @@ local letter = redis.call('HGET', letters, ARGV[1])
 if not letter then
   return 0
 end
-local ends = string.find(letter, '\n', 1, true)
-local reason = string.match(string.sub(letter, 1, ends - 1), '%d+$')
-local lane = lane_of(string.sub(letter, ends + reason + 1))
+local lane = redis.call('HGET', parked, ARGV[1])
 if lane then
   redis.call('ZREM', parked_behind(lane), ARGV[1])
-  if redis.call('EXISTS', parked_behind(lane)) == 0 then
-    redis.call('SREM', parked, lane)
-  end
+  redis.call('HDEL', parked, ARGV[1])
 end
 redis.call('ZREM', dead, ARGV[1])
 redis.call('HDEL', letters, ARGV[1])

@@ -6,14 +6,14 @@ end
 for _, lane in ipairs(redis.call('HKEYS', lanes)) do
   redis.call('UNLINK', waiting(lane))
 end
-for _, lane in ipairs(redis.call('SMEMBERS', parked)) do
+for _, lane in ipairs(redis.call('HVALS', parked)) do
   redis.call('UNLINK', parked_behind(lane))
 end
 for _, session in ipairs(redis.call('ZRANGE', sessions, 0, -1)) do
   redis.call('UNLINK', held_by(session))
 end
 redis.call('UNLINK', base, incoming, messages, ready, lanes, later, tries, given, dead, letters)
-redis.call('UNLINK', sessions, turns, bell, parked, broken)
+redis.call('UNLINK', sessions, turns, bell, parked, broken, queued)
 if order then
   redis.call('SET', base .. ':forgotten', 1, 'PX', ARGV[2])
 end

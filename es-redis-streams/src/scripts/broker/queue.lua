@@ -4,18 +4,24 @@
 --   ready     zset: numbers that may be handed out
 --   lanes     hash: of each lane with messages in `ready`, in hand or in `later`, the first
 --   lane:…    zset: numbers that wait behind the first of their lane
+--   queued    set:  lanes in which numbers wait, or have waited lately
 --   later     zset: numbers that wait for a time
 --   tries     hash: how often those were tried that did not come to their end at once
 --   given     set:  numbers that were dead letters and are given back
---   dead, letters, parked:…, parked   the dead letters, and the lanes that stand behind one
---   sessions, turns, held:…  who takes part, until when, and what is in hand
+--   dead, letters  zset and hash: the dead letters
+--   parked:…  zset: the dead letters of a lane that stands still
+--   parked    hash: the lanes of these
+--   broken    hash: what cannot be read
+--   sessions  zset: who takes part, and until when
+--   turns     hash: the last turn of each
+--   held:…    set:  what each has in hand
 --   bell      stream: who waits reads it
 local base = KEYS[1]
 local incoming, messages, ready = base .. ':incoming', base .. ':messages', base .. ':ready'
 local lanes, later, tries = base .. ':lanes', base .. ':later', base .. ':tries'
 local given, dead, letters = base .. ':given', base .. ':dead', base .. ':letters'
 local sessions, turns, bell = base .. ':sessions', base .. ':turns', base .. ':bell'
-local parked, broken = base .. ':parked', base .. ':broken'
+local parked, broken, queued = base .. ':parked', base .. ':broken', base .. ':queued'
 local order, parks = unpack(redis.call('HMGET', base, 'order', 'parks'))
 
 local function waiting(lane)
@@ -79,6 +85,9 @@ end
 -- Puts the message into its lane, where its number says.
 local function enqueue(number, lane)
   local first = lane and redis.call('HGET', lanes, lane)
+  if first then
+    redis.call('SADD', queued, lane)
+  end
   if first and tonumber(first) > tonumber(number) and redis.call('ZREM', ready, first) == 1 then
     redis.call('ZADD', waiting(lane), first, first)
   elseif first then
@@ -98,6 +107,7 @@ local function go_on(lane)
     redis.call('HSET', lanes, lane, following)
     make_ready(following)
   else
+    redis.call('SREM', queued, lane)
     redis.call('HDEL', lanes, lane)
   end
 end
@@ -115,7 +125,7 @@ local function bury(number, message, kind, reason, attempts)
   if lane then
     if parks == '1' then
       redis.call('ZADD', parked_behind(lane), number, number)
-      redis.call('SADD', parked, lane)
+      redis.call('HSET', parked, number, lane)
     end
     go_on(lane)
   end

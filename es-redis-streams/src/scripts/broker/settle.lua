@@ -2,24 +2,44 @@
 -- others were given it, nothing is believed.
 local unsettled = { fenced = {}, full = {} }
 
+-- The same as `go_on` for each, with few commands.
+local function all_go_on(handled)
+  if #handled == 0 then
+    return
+  end
+  local free, first, come = {}, {}, {}
+  local waits = redis.call('SMISMEMBER', queued, unpack(handled))
+  for i, lane in ipairs(handled) do
+    local following = waits[i] == 1 and redis.call('ZPOPMIN', waiting(lane))[1]
+    if following then
+      first[#first + 1], first[#first + 2] = lane, following
+      come[#come + 1], come[#come + 2] = following, following
+    else
+      free[#free + 1] = lane
+    end
+  end
+  in_parts('HSET', lanes, first)
+  in_parts('ZADD', ready, come)
+  in_parts('HDEL', lanes, free)
+  in_parts('SREM', queued, free)
+end
+
 local function acknowledge(held, from, count)
   if count == 0 then
     return
   end
-  local numbers, done = {}, {}
+  local numbers, done, handled = {}, {}, {}
   for i = 1, count do
     numbers[i] = ARGV[from + 2 * i - 2]
   end
   local is_held = redis.call('SMISMEMBER', held, unpack(numbers))
   for i, number in ipairs(numbers) do
-    if is_held[i] == 1 then
-      done[#done + 1] = number
-      local lane = ARGV[from + 2 * i - 1]
-      if lane ~= '' then
-        go_on(lane)
-      end
-    else
+    local lane = ARGV[from + 2 * i - 1]
+    if is_held[i] == 0 then
       unsettled.fenced[#unsettled.fenced + 1] = number
+    else
+      done[#done + 1] = number
+      handled[#handled + 1] = lane ~= '' and lane or nil
     end
   end
   if #done > 0 then
@@ -28,6 +48,7 @@ local function acknowledge(held, from, count)
     redis.call('HDEL', tries, unpack(done))
     redis.call('SREM', given, unpack(done))
   end
+  all_go_on(handled)
 end
 
 local function retry(number, after)

@@ -30,13 +30,14 @@ local function stands_behind(number, lane)
   return redis.call('SISMEMBER', given, number) == 0 or tonumber(first) < tonumber(number)
 end
 
--- Where there is no room for it, it waits a while, and its lane with it.
+-- Whether there was room to keep it apart. If not it waits a while, and its lane with it.
 local function park(number, message, room)
   if redis.call('ZCARD', dead) >= room then
     redis.call('ZADD', later, now() + 1000, number)
-  else
-    bury(number, message, 'behind', 'an earlier one is a dead letter', 0)
+    return false
   end
+  bury(number, message, 'behind', 'an earlier one is a dead letter', 0)
+  return true
 end
 
 -- A message that is not there any more holds up no lane.
@@ -78,28 +79,68 @@ local function take_ready(want, room, held)
   end
 end
 
-local function take_incoming(want, room, held)
-  while can_go_on(want) do
-    local found = redis.call('LPOP', incoming, at_once(want))
-    if not found then
-      return
+-- The lanes of these messages, and which of them have a first already.
+local function look_at(found)
+  local of, named, busy = {}, {}, {}
+  for i, message in ipairs(found) do
+    of[i] = lane_of(message)
+    named[#named + 1] = of[i]
+  end
+  if #named > 0 then
+    local first = redis.call('HMGET', lanes, unpack(named))
+    for i, lane in ipairs(named) do
+      busy[lane] = first[i]
     end
-    local before = redis.call('HINCRBY', base, 'numbers', #found) - #found
-    local kept, handed = {}, {}
-    for i, message in ipairs(found) do
-      kept[2 * i - 1], kept[2 * i] = text(before + i), message
-    end
-    redis.call('HSET', messages, unpack(kept))
-    for i, message in ipairs(found) do
-      local number, lane = kept[2 * i - 1], lane_of(message)
-      if lane and redis.call('HSETNX', lanes, lane, number) == 0 then
-        redis.call('ZADD', waiting(lane), number, number)
-      elseif stands_behind(number, lane) then
-        park(number, message, room)
-      else
+  end
+  return of, busy
+end
+
+-- Gives each its number, and keeps it under that.
+local function number_all(found)
+  local before = redis.call('HINCRBY', base, 'numbers', #found) - #found
+  local numbers, kept = {}, {}
+  for i, message in ipairs(found) do
+    numbers[i] = text(before + i)
+    kept[2 * i - 1], kept[2 * i] = numbers[i], message
+  end
+  redis.call('HSET', messages, unpack(kept))
+  return numbers
+end
+
+local function sort_in(found, room, handed)
+  local numbers, first, behind = number_all(found), {}, {}
+  local of, busy = look_at(found)
+  for i, message in ipairs(found) do
+    local number, lane = numbers[i], of[i]
+    local is_parked, is_crowded = false, false
+    if lane and busy[lane] then
+      redis.call('ZADD', waiting(lane), number, number)
+      behind[#behind + 1] = lane
+    else
+      if stands_behind(number, lane) then
+        is_parked = park(number, message, room)
+        is_crowded = not is_parked
+      end
+      if lane and not is_parked then
+        busy[lane] = number
+        first[#first + 1], first[#first + 2] = lane, number
+      end
+      if not is_parked and not is_crowded then
         hand_out(number, 1, message, handed)
       end
     end
+  end
+  in_parts('HSET', lanes, first)
+  in_parts('SADD', queued, behind)
+end
+
+local function take_incoming(want, room, held)
+  while can_go_on(want) do
+    local found, handed = redis.call('LPOP', incoming, at_once(want)), {}
+    if not found then
+      return
+    end
+    sort_in(found, room, handed)
     taken.seen = taken.seen + #found
     if #handed > 0 then
       redis.call('SADD', held, unpack(handed))
