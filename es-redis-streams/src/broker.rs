@@ -73,7 +73,8 @@ use crate::{connection::Connection, keys::Keys};
 /// - A connection that breaks, and a server that restarts, are no failure of the deliveries:
 ///   they go on as soon as it answers again. An answer that could not be given is a failure
 ///   of [`ack`](es_core::Delivery::ack) and the like, and the message comes again unless it
-///   did arrive. If the server has lost everything, its groups are made anew.
+///   did arrive. If the server has lost everything, its groups are made anew. What does not
+///   pass by itself, as a server that may only be read, is told in the deliveries, which go on.
 /// - What cannot be read is put aside, with one [`Corrupt`](es_core::StoreErrorKind::Corrupt)
 ///   in the deliveries, and its order goes on. If the group is forgotten or the runtime has
 ///   ended, the last of them is [`Closed`](es_core::StoreErrorKind::Closed).
@@ -81,7 +82,8 @@ use crate::{connection::Connection, keys::Keys};
 ///   [bounded](crate::RedisOptions::backlog).
 ///
 /// What is published is as durable as the server makes it: with `appendfsync everysec` a
-/// second of it may be lost with the machine.
+/// second of it may be lost with the machine, and with a failover what the replica had not
+/// heard of.
 ///
 /// ```no_run
 /// use es_core::{
@@ -155,7 +157,11 @@ impl Consumer for RedisBroker {
     }
 
     async fn forget(&self, group: &Group) -> Result<(), StoreError> {
-        self.link.forget(group).await
+        self.link.forget(group).await?;
+        let members = self.groups.lock().get(group).and_then(Weak::upgrade);
+        // Others hear of it in their next turn.
+        members.iter().for_each(|members| members.work.notify_one());
+        Ok(())
     }
 }
 

@@ -101,19 +101,26 @@ impl Connection {
         script: &Script,
         words: impl Fn(&mut Cmd) + Send + Sync,
     ) -> Result<T, Failure> {
-        if let Some(sum) = script.sum.get() {
-            let mut named = redis::cmd("EVALSHA");
-            words(named.arg(sum));
-            match self.answer(&named).await {
-                Err(Failure::Failed(error)) if is_unknown_script(&error) => {}
-                answer => return answer,
+        let mut named = redis::cmd("EVALSHA");
+        words(named.arg(self.sum(script).await?));
+        match self.answer(&named).await {
+            // As another node of a cluster, which has the keys, or one that was restarted.
+            Err(Failure::Failed(error)) if is_unknown_script(&error) => {
+                let mut told = redis::cmd("EVAL");
+                words(told.arg(script.text));
+                self.answer(&told).await
             }
+            answer => answer,
+        }
+    }
+
+    async fn sum<'a>(&self, script: &'a Script) -> Result<&'a str, Failure> {
+        if let Some(sum) = script.sum.get() {
+            return Ok(sum);
         }
         let mut load = redis::cmd("SCRIPT");
         let sum: String = self.answer(load.arg("LOAD").arg(script.text)).await?;
-        let mut named = redis::cmd("EVALSHA");
-        words(named.arg(script.sum.get_or_init(|| sum)));
-        self.answer(&named).await
+        Ok(script.sum.get_or_init(|| sum))
     }
 
     async fn answer<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {

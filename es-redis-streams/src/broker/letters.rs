@@ -11,14 +11,6 @@ use redis::{FromRedisValue, Value};
 use super::{link::Link, turn, wire};
 use crate::scripts;
 
-const KINDS: [FailureKind; 5] = [
-    FailureKind::Transient,
-    FailureKind::Permanent,
-    FailureKind::Undecodable,
-    FailureKind::Panic,
-    FailureKind::Behind,
-];
-
 pub(super) async fn list(
     link: &Link,
     query: &DeadLetterQuery,
@@ -64,13 +56,17 @@ pub(super) async fn exhume(
     exhumes.await
 }
 
-/// As `queue.lua` writes it: a line of numbers, the reason, and the message.
+/// The word under which a dead letter is listed.
+pub(super) fn kind_word(kind: FailureKind) -> String {
+    serde_json::to_string(&kind).expect("it is a word")
+}
+
+/// As `queue.lua` writes it: a line of words, the reason, and the message.
 fn read(group: &Group, id: DeadLetterId, text: Value) -> Option<DeadLetter> {
     let text = Bytes::from(Vec::<u8>::from_redis_value(text).ok()?);
     let line = text.iter().position(|byte| *byte == b'\n')?;
     let mut words = std::str::from_utf8(&text[..line]).ok()?.split(' ');
-    let kind = words.next()?;
-    let kind = KINDS.into_iter().find(|known| known.to_string() == kind)?;
+    let kind = serde_json::from_str(words.next()?).ok()?;
     let attempts = words.next()?.parse().ok()?;
     let at = time(words.next()?, words.next()?)?;
     let end = line.checked_add(1)?.checked_add(words.next()?.parse().ok()?)?;

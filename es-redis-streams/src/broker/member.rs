@@ -22,7 +22,6 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(members: Arc<Members>, window: usize) -> Self {
-        let window = window.min(Semaphore::MAX_PERMITS);
         Self { members, window, room: Arc::new(Semaphore::new(window)) }
     }
 

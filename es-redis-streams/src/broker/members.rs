@@ -17,6 +17,9 @@ use super::{
 
 /// Most messages that are taken, and most that are settled, in one turn.
 const AT_ONCE: usize = 500;
+/// Most messages that a process has in hand for a group, however wide the windows are: it has
+/// to be able to tell the server all of them at once.
+const IN_HAND: usize = 500_000;
 
 #[derive(Debug)]
 pub(super) struct Members {
@@ -75,11 +78,12 @@ impl Members {
             return None;
         }
         state.members += 1;
-        state.windows += subscription.window;
+        let window = subscription.window.clamp(1, IN_HAND);
+        state.windows += window;
         state.patterns.extend(subscription.patterns.iter().cloned());
         drop(state);
         self.work.notify_one();
-        Some(Member::new(Arc::clone(self), subscription.window).deliveries())
+        Some(Member::new(Arc::clone(self), window).deliveries())
     }
 
     pub(super) fn patterns(&self) -> Vec<TopicPattern> {
@@ -97,7 +101,7 @@ impl Members {
         }
         let kept = state.held.len() - settling.len();
         let leaves = state.members == 0 && kept == 0;
-        let want = state.windows.saturating_sub(kept).min(AT_ONCE);
+        let want = state.windows().saturating_sub(kept).min(AT_ONCE);
         let known = matches.then(|| state.held.iter().copied().collect());
         Asked { settling, want: (!leaves).then_some(want), known }
     }
@@ -110,7 +114,7 @@ impl Members {
     /// Whether there is room for more.
     pub(super) fn wants(&self) -> bool {
         let state = self.state.lock();
-        state.held.len() < state.windows
+        state.held.len() < state.windows()
     }
 
     /// What was said is done; says whether nobody is left.
@@ -137,13 +141,21 @@ impl Members {
         left
     }
 
-    /// Nobody knows whether what was said is done.
+    /// Nobody knows whether what was said is done. What does not pass by itself is told to a
+    /// member too.
     pub(super) fn failed(&self, asked: Asked, error: &StoreError) {
+        let copy = || StoreError::new(error.kind(), error.to_string());
         let again = asked.settling.into_iter().map(|mut settling| {
-            settling.tell(Err(StoreError::new(error.kind(), error.to_string())));
+            settling.tell(Err(copy()));
             settling.again()
         });
-        self.state.lock().settling.extend(again);
+        let mut state = self.state.lock();
+        state.settling.extend(again);
+        if !error.is_transient() && state.queue.iter().all(Result::is_ok) {
+            state.queue.push_back(Err(copy()));
+        }
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// What was in hand is not any more.
@@ -210,6 +222,10 @@ pub(super) enum Ended {
 }
 
 impl State {
+    fn windows(&self) -> usize {
+        self.windows.min(IN_HAND)
+    }
+
     fn next(&mut self) -> Option<Result<(Taken, u64), Ended>> {
         match (self.queue.pop_front(), self.ended) {
             (Some(Ok(taken)), _) => Some(Ok((taken, self.session))),

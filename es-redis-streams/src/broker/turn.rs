@@ -7,6 +7,8 @@ use es_core::{Failure, StoreError, StoreErrorKind};
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::oneshot;
 
+use super::letters;
+
 /// What has become of a message that was in hand.
 #[derive(Debug)]
 pub(super) struct Settling {
@@ -75,7 +77,9 @@ impl Asked {
             match &settling.outcome {
                 Outcome::Ack => {}
                 Outcome::Retry(after) => say("retry", &millis(*after).to_string(), ""),
-                Outcome::Bury(failure) => say("bury", &failure.kind.to_string(), &failure.reason),
+                Outcome::Bury(failure) => {
+                    say("bury", &letters::kind_word(failure.kind), &failure.reason);
+                }
                 Outcome::Return => say("return", "", ""),
                 Outcome::SetAside => say("set aside", "", ""),
             }

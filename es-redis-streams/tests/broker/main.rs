@@ -2,6 +2,7 @@
 //! still and come back; a server that does the same; and what is damaged.
 
 mod bounds;
+mod cluster;
 mod damage;
 mod faults;
 mod killed;

@@ -36,7 +36,7 @@ local function park(number, message, room)
     redis.call('ZADD', later, now() + 1000, number)
     return false
   end
-  bury(number, message, 'behind', 'an earlier one is a dead letter', 0)
+  bury(number, message, '"behind"', 'an earlier one is a dead letter', 0)
   return true
 end
 
