@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use es_core::{Deliveries, StoreErrorKind, World};
+use es_core::{Consumer, Deliveries, Publisher, StoreErrorKind, World};
 use es_redis_streams::RedisBroker;
-use es_testkit::servers::{PrivateRedis, Proxy};
+use es_testkit::servers::{PrivateRedis, Proxy, containing};
 
 use super::{
     SHORT, SOON, ack, asks, assert_in_order, broker, coming, consume, join, keyed, message, next,
-    of_ada, options, orders, private, publish, server, soon, take,
+    of_ada, options, orders, private, publish, raw, said, server, soon, take,
 };
 
 /// How long a request of these tests may take.
@@ -121,6 +121,92 @@ async fn connections_that_break_lose_nothing_and_keep_the_order() {
     assert_in_order(&seen, 10, 30);
 }
 
+/// Nobody but the server knows what it was to hand out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_by_an_answer_that_is_lost_comes_nevertheless() {
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let url = format!("redis://{}", proxy.address());
+    let ours = broker(options(url).within(WITHIN)).await;
+    let theirs = broker(options(server.url())).await;
+    let mut member = join(&ours).await;
+    for n in 0..5 {
+        publish(&theirs, vec![of_ada(format!("first {n}"))]).await;
+        let held = next(&mut member).await;
+        publish(&theirs, vec![of_ada(n), message("other").with_key("bob")]).await;
+        let other = next(&mut member).await;
+        proxy.cut_after(1, containing("EVALSHA"));
+        assert!(held.ack().await.expect_err("the answer is lost").is_transient());
+        assert_eq!(take(&mut member, 1).await, [n.to_string()]);
+        ack(other).await;
+    }
+    assert_eq!(proxy.cuts(), 5);
+}
+
+/// The first turn arrives after the second one, by which the server has heard that the first
+/// is not believed in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrives_too_late_is_not_done() {
+    let late = 4 * WITHIN;
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let url = format!("redis://{}", proxy.address());
+    let ours = broker(options(url).within(WITHIN)).await;
+    let theirs = broker(options(server.url())).await;
+    let mut member = join(&ours).await;
+    publish(&theirs, vec![of_ada(1), of_ada(2)]).await;
+    let held = next(&mut member).await;
+    proxy.delay(late);
+    let sent = World::real().now();
+    assert!(held.ack().await.expect_err("it is not there yet").is_transient());
+    proxy.delay(Duration::ZERO);
+    let again = next(&mut member).await;
+    assert_eq!((again.message.id.as_str(), again.attempt), ("1", 2));
+    // Nothing can be seen of what is not done.
+    let left = (sent + 2 * late - World::real().now()).to_std().unwrap_or_default();
+    World::real().sleep(left).await;
+    assert_eq!(ack(again).await, "1");
+    assert_eq!(take(&mut member, 1).await, ["2"]);
+}
+
+/// What does not pass by itself is told, and when it has passed all goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_may_only_be_read_is_told_of_and_used_again() {
+    let Some(server) = server() else { return };
+    let ours = broker(options(server.url()).lease(SHORT)).await;
+    let mut raw = raw(&server).await;
+    let mut member = join(&ours).await;
+    said::<String>(&mut raw, &[b"REPLICAOF", b"127.0.0.1", b"1"]).await;
+    let told = coming(&mut member).await.expect_err("nothing can be taken");
+    assert_eq!(told.kind(), StoreErrorKind::ReadOnly, "{told}");
+    said::<String>(&mut raw, &[b"REPLICAOF", b"NO", b"ONE"]).await;
+    publish(&ours, vec![of_ada(1)]).await;
+    let delivery = soon(async || coming(&mut member).await.ok()).await;
+    assert_eq!(ack(delivery).await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_whose_runtime_has_ended_are_told_so_and_others_go_on() {
+    let Some(server) = server() else { return };
+    let url = server.url();
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let ours = runtime.block_on(broker(options(url).lease(SHORT)));
+        let mut member = runtime.block_on(join(&ours));
+        runtime.block_on(publish(&ours, vec![of_ada(1), of_ada(2)]));
+        let held = runtime.block_on(next(&mut member));
+        runtime.shutdown_background();
+        (ours, member, held)
+    });
+    let (ours, mut member, held) = elsewhere.join().expect("no panic");
+    let end = coming(&mut member).await.expect_err("nobody is there to ask");
+    assert_eq!(end.kind(), StoreErrorKind::Closed);
+    assert_eq!(held.ack().await.expect_err("nobody can be told").kind(), StoreErrorKind::Closed);
+    // The connection is gone with the runtime, and the next one is made here.
+    let mut anew = soon(async || ours.consume(asks()).await.ok()).await;
+    assert_eq!(take(&mut anew, 2).await, ["1", "2"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_restarts_in_between_has_lost_nothing() {
     let keeps = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -155,7 +241,7 @@ async fn a_server_that_comes_back_empty_is_used_again() {
     // Until the group is there again nobody listens.
     let heard = async {
         loop {
-            let sent = es_core::Publisher::publish(&ours, &orders(), vec![of_ada(2)]).await;
+            let sent = ours.publish(&orders(), vec![of_ada(2)]).await;
             drop(sent);
             World::real().sleep(Duration::from_millis(20)).await;
         }
@@ -165,7 +251,6 @@ async fn a_server_that_comes_back_empty_is_used_again() {
         () = heard => unreachable!("it never ends"),
     };
     assert_eq!(ack(delivery).await, "2");
-    soon(async || es_core::Publisher::publish(&ours, &orders(), vec![message("end")]).await.ok())
-        .await;
+    soon(async || ours.publish(&orders(), vec![message("end")]).await.ok()).await;
     while take(&mut member, 1).await != ["end"] {}
 }

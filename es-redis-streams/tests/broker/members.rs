@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use es_core::{Consumer, DeadLetters, Deliveries, Publisher, StoreErrorKind, World};
+use es_core::{
+    Consumer, DeadLetters, Deliveries, Message, Order, Publisher, StoreErrorKind, World,
+};
 use es_redis_streams::RedisBroker;
 use futures_util::{StreamExt, future::join_all};
 use parking_lot::Mutex;
@@ -14,8 +16,9 @@ use super::{
 
 /// Handles what comes until all is handled, each thing once; now and then one is dropped,
 /// tried again, or held while the member leaves and another one joins.
-async fn work(broker: &RedisBroker, seen: &Mutex<Vec<String>>, all: usize) {
-    let mut member = consume(broker, asks().window(5)).await;
+async fn work(broker: &RedisBroker, order: Order, seen: &Mutex<Vec<String>>, all: usize) {
+    let asks = || asks().window(5).in_order(order);
+    let mut member = consume(broker, asks()).await;
     while seen.lock().len() < all {
         let waits = World::real().sleep(Duration::from_millis(20));
         let delivery = tokio::select! {
@@ -27,7 +30,7 @@ async fn work(broker: &RedisBroker, seen: &Mutex<Vec<String>>, all: usize) {
             1 => delivery.retry(Duration::from_millis(2)).await.expect("an answer"),
             2 => {
                 drop(member);
-                member = consume(broker, asks().window(5)).await;
+                member = consume(broker, asks()).await;
                 drop(delivery);
             }
             _ => {
@@ -39,21 +42,42 @@ async fn work(broker: &RedisBroker, seen: &Mutex<Vec<String>>, all: usize) {
     }
 }
 
+/// What three processes have handled, in the order in which they did.
+async fn handled(url: String, order: Order, messages: &[Message]) -> Vec<String> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let brokers = join_all((0..3).map(|_| broker(options(url.clone())))).await;
+    drop(consume(&brokers[0], asks().in_order(order)).await);
+    for part in messages.chunks(30) {
+        publish(&brokers[2], part.to_vec()).await;
+    }
+    let all = join_all(brokers.iter().map(|broker| work(broker, order, &seen, messages.len())));
+    tokio::time::timeout(SOON, all).await.expect("all is handled");
+    std::mem::take(&mut *seen.lock())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_share_a_group_and_keep_the_order_of_each_key() {
     let Some(server) = server() else { return };
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let brokers = join_all((0..3).map(|_| broker(options(server.url())))).await;
-    let _begun = join(&brokers[0]).await;
-    drop(_begun);
-    for part in keyed(10, 40).chunks(30) {
-        publish(&brokers[2], part.to_vec()).await;
-    }
-    let all = join_all(brokers.iter().map(|broker| work(broker, &seen, 400)));
-    tokio::time::timeout(SOON, all).await.expect("all is handled");
-    let seen = seen.lock();
+    let seen = handled(server.url(), Order::Key, &keyed(10, 40)).await;
     assert_eq!(seen.len(), 400, "each once");
-    assert_in_order(&*seen, 10, 40);
+    assert_in_order(&seen, 10, 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_take_turns_with_the_whole_group() {
+    let Some(server) = server() else { return };
+    let messages = keyed(3, 30);
+    let due: Vec<_> = messages.iter().map(|message| message.id.clone()).collect();
+    assert_eq!(handled(server.url(), Order::Whole, &messages).await, due);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_share_a_group_without_an_order() {
+    let Some(server) = server() else { return };
+    let mut seen = handled(server.url(), Order::None, &keyed(3, 60)).await;
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 180, "each once");
 }
 
 /// Handles ticks until the lease would be over several times.
@@ -156,7 +180,7 @@ async fn who_takes_part_in_a_group_that_is_forgotten_is_told_so() {
     let left: Vec<String> = said(&mut raw, &[b"KEYS", b"{test}:group:*"]).await;
     assert_eq!(left, ["{test}:group:billing:forgotten"]);
     // Who asks for it anew gets a new one, in whichever order.
-    let mut anew = consume(&one, asks().in_order(es_core::Order::None)).await;
+    let mut anew = consume(&one, asks().in_order(Order::None)).await;
     publish(&two, vec![of_ada(7)]).await;
     assert_eq!(take(&mut anew, 1).await, ["7"]);
 }
