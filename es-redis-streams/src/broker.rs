@@ -11,9 +11,11 @@
 //!   apart from those that are there, and what is trimmed in between is neither.
 //! - A message that is given back goes to where its number says, which a stream cannot do.
 //!
-//! It costs the server about twice the time of bare streams, as scripts do more than
-//! `XREADGROUP` and `XACK`, and each message once more for each group. A process speaks in
-//! turns: one script tells what became of all messages since the last turn, renews the lease,
+//! It costs: scripts do more than `XREADGROUP` and `XACK`. A message of 200 bytes takes the
+//! server 5 microseconds in all without an order, and 9 in the order of keys of which most have
+//! something that waits; each further group takes it again, with a copy of its own. So that
+//! this is all, what many messages need is one command for all of them, and a process speaks
+//! in turns: one script tells what became of all messages since the last turn, renews the lease,
 //! takes back what the dead had, and takes what there is room for. Between two turns it waits
 //! for the bell, a stream with one entry that every process of the group reads, so that none
 //! can miss it.
@@ -75,7 +77,7 @@ use crate::{connection::Connection, keys::Keys};
 ///   of [`ack`](es_core::Delivery::ack) and the like, and the message comes again unless it
 ///   did arrive. If the server has lost everything, its groups are made anew. What does not
 ///   pass by itself, as a server that may only be read, is told in the deliveries, which go on.
-/// - What cannot be read is put aside, with one [`Corrupt`](es_core::StoreErrorKind::Corrupt)
+/// - What cannot be read is put aside, into the hash `{prefix}:group:<group>:broken`, with one [`Corrupt`](es_core::StoreErrorKind::Corrupt)
 ///   in the deliveries, and its order goes on. If the group is forgotten or the runtime has
 ///   ended, the last of them is [`Closed`](es_core::StoreErrorKind::Closed).
 /// - What is acknowledged is removed. How much of the rest is kept is
@@ -150,9 +152,8 @@ impl Publisher for RedisBroker {
 #[async_trait]
 impl Consumer for RedisBroker {
     async fn consume(&self, subscription: Subscription) -> Result<Deliveries, StoreError> {
-        let terms = Terms { order: subscription.order, parks: subscription.parks };
         let Subscription { group, begin, patterns, .. } = &subscription;
-        self.link.join(group, terms, *begin, patterns).await?;
+        self.link.join(group, Terms::of(&subscription), *begin, patterns).await?;
         Ok(self.member(&subscription))
     }
 

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use es_core::{Begin, Group, Order, StoreError, StoreErrorKind, TopicPattern};
+use es_core::{Begin, Group, Order, StoreError, StoreErrorKind, Subscription, TopicPattern};
+use redis::Cmd;
 
 use super::{members::Members, turn::millis};
 use crate::{connection::Connection, keys::Keys, scripts};
@@ -38,10 +39,26 @@ impl Default for Limits {
 }
 
 /// What the members of a group agree on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) order: Order,
-    pub(super) parks: bool,
+    parks: bool,
+}
+
+impl Terms {
+    pub(super) fn of(subscription: &Subscription) -> Self {
+        Self { order: subscription.order, parks: subscription.parks }
+    }
+
+    /// The two words under which the group keeps them.
+    pub(super) fn write(self, command: &mut Cmd) {
+        let order = match self.order {
+            Order::None => "none",
+            Order::Key => "key",
+            Order::Whole => "whole",
+        };
+        command.arg(order).arg(u8::from(self.parks));
+    }
 }
 
 impl Link {
@@ -62,8 +79,9 @@ impl Link {
         let said: String = self
             .connection
             .run(&scripts::JOIN, |command| {
-                command.arg(keys.len()).arg(&keys).arg(group.as_str()).arg(order_word(terms.order));
-                command.arg(u8::from(terms.parks)).arg(begin).arg(&patterns);
+                command.arg(keys.len()).arg(&keys).arg(group.as_str());
+                terms.write(command);
+                command.arg(begin).arg(&patterns);
             })
             .await?;
         if said == "done" { Ok(()) } else { Err(disagree(group)) }
@@ -71,8 +89,7 @@ impl Link {
 
     /// The same for members that took part before the server lost everything.
     pub(super) async fn join_again(&self, members: &Members) -> Result<(), StoreError> {
-        let terms = Terms { order: members.order, parks: members.parks };
-        self.join(&members.group, terms, Begin::Now, &members.patterns()).await
+        self.join(&members.group, members.terms, Begin::Now, &members.patterns()).await
     }
 
     pub(super) async fn forget(&self, group: &Group) -> Result<(), StoreError> {
@@ -82,14 +99,6 @@ impl Link {
             command.arg(millis(self.limits.lease.saturating_mul(HEARD_FOR)));
         });
         forgets.await.map(drop)
-    }
-}
-
-fn order_word(order: Order) -> &'static str {
-    match order {
-        Order::None => "none",
-        Order::Key => "key",
-        Order::Whole => "whole",
     }
 }
 

@@ -75,7 +75,7 @@ impl Handed {
         session: u64,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        let lane = wire::lane(&taken.written, members.order);
+        let lane = wire::lane(&taken.written, members.terms.order);
         let number = taken.number;
         Self { members, number, lane, session, is_settled: false, _permit: permit }
     }

@@ -5,11 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use es_core::{Deliveries, Group, Order, StoreError, StoreErrorKind, Subscription, TopicPattern};
+use es_core::{Deliveries, Group, StoreError, StoreErrorKind, Subscription, TopicPattern};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{
+    link::Terms,
     member::Member,
     turn::{Asked, Done, Outcome, Settling, Taken},
     wire,
@@ -24,8 +25,7 @@ const IN_HAND: usize = 500_000;
 #[derive(Debug)]
 pub(super) struct Members {
     pub(super) group: Group,
-    pub(super) order: Order,
-    pub(super) parks: bool,
+    pub(super) terms: Terms,
     state: Mutex<State>,
     /// Wakes every member that waits.
     changed: Notify,
@@ -63,18 +63,17 @@ impl Members {
     pub(super) fn new(subscription: &Subscription) -> Self {
         Self {
             group: subscription.group.clone(),
-            order: subscription.order,
-            parks: subscription.parks,
+            terms: Terms::of(subscription),
             state: Mutex::default(),
             changed: Notify::new(),
             work: Notify::new(),
         }
     }
 
-    /// What a new member gets, unless all has ended.
+    /// What a new member gets, unless all has ended, or the group is another one since.
     pub(super) fn join(self: &Arc<Self>, subscription: &Subscription) -> Option<Deliveries> {
         let mut state = self.state.lock();
-        if state.ended.is_some() {
+        if state.ended.is_some() || self.terms != Terms::of(subscription) {
             return None;
         }
         state.members += 1;
@@ -107,7 +106,7 @@ impl Members {
     }
 
     fn returned(&self, taken: &Taken) -> Settling {
-        let lane = wire::lane(&taken.written, self.order);
+        let lane = wire::lane(&taken.written, self.terms.order);
         Settling { number: taken.number, lane, outcome: Outcome::Return, told: None }
     }
 

@@ -77,7 +77,7 @@ impl Pump {
 
     async fn say(&mut self, asked: &Asked) -> Result<Answer, StoreError> {
         self.session.turns += 1;
-        let Self { link, key, session, .. } = self;
+        let Self { members, link, key, session, .. } = self;
         let said: Vec<Value> = link
             .connection
             .run(&scripts::TURN, |command| {
@@ -87,7 +87,8 @@ impl Pump {
                     Some(want) => command.arg(want),
                     None => command.arg(-1),
                 };
-                asked.write(command.arg(link.limits.dead_letters));
+                members.terms.write(command.arg(link.limits.dead_letters));
+                asked.write(command);
             })
             .await?;
         Answer::read(said)

@@ -185,6 +185,29 @@ async fn who_takes_part_in_a_group_that_is_forgotten_is_told_so() {
     assert_eq!(take(&mut anew, 1).await, ["7"]);
 }
 
+/// Those who took part in the old one, and have not heard of it, do not meddle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_made_anew_may_have_another_order() {
+    let Some(server) = server() else { return };
+    let (one, two) = (broker(options(server.url())).await, broker(options(server.url())).await);
+    let mut old = join(&one).await;
+    publish(&two, vec![of_ada(1)]).await;
+    let held = next(&mut old).await;
+    two.forget(&group()).await.expect("it is forgotten");
+    let mut here = consume(&one, asks().in_order(Order::Whole)).await;
+    let mut there = consume(&two, asks().in_order(Order::Whole).window(1)).await;
+    held.ack().await.expect_err("there is nobody to tell");
+    assert_eq!(coming(&mut old).await.expect_err("it ends").kind(), StoreErrorKind::Closed);
+    for n in 2..6 {
+        publish(&two, vec![of_ada(n)]).await;
+        let seen = tokio::select! {
+            seen = take(&mut here, 1) => seen,
+            seen = take(&mut there, 1) => seen,
+        };
+        assert_eq!(seen, [n.to_string()]);
+    }
+}
+
 /// Nobody takes part any more, and nothing stays behind but the group itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_handled_leaves_nothing_behind() {

@@ -1,13 +1,17 @@
 -- One turn of the session ARGV[1], its ARGV[2]th: its lease of ARGV[3] milliseconds begins
 -- anew, what it says is done, and it is handed ARGV[4] messages at most; with -1 it leaves.
--- The group keeps ARGV[5] dead letters. If ARGV[6] is not -1, so many numbers follow that
--- it knows of; then the number of those that it has handled, these with their lanes, and
+-- The group keeps ARGV[5] dead letters, and has the order ARGV[6] and parks as ARGV[7] says,
+-- or is another one of this name. If ARGV[8] is not -1, so many numbers follow that the
+-- session knows of; then the number of those that it has handled, these with their lanes, and
 -- then what it has to say of others.
 local session, turn, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
-local room, known, held = tonumber(ARGV[5]), tonumber(ARGV[6]), held_by(session)
+local room, known, held = tonumber(ARGV[5]), tonumber(ARGV[8]), held_by(session)
 
 if not order then
   return { redis.call('EXISTS', base .. ':forgotten') == 1 and 'forgotten' or 'gone' }
+end
+if order ~= ARGV[6] or parks ~= ARGV[7] then
+  return { 'forgotten' }
 end
 local last = redis.call('HGET', turns, session)
 if turn > 1 and not last then
@@ -29,7 +33,7 @@ for _, due in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', time, 'LIMIT', 0
   make_ready(due)
 end
 
-local at = 7
+local at = 9
 if known >= 0 then
   match(held, at, known)
   at = at + known
