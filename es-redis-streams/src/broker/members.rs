@@ -95,10 +95,11 @@ impl Members {
         let count = state.settling.len().min(AT_ONCE);
         let mut settling: Vec<_> = state.settling.drain(..count).collect();
         if state.members == 0 {
-            let unseen = state.queue.drain(..).filter_map(Result::ok);
+            let count = state.queue.len().min(AT_ONCE);
+            let unseen = state.queue.drain(..count).filter_map(Result::ok);
             settling.extend(unseen.map(|taken| self.returned(&taken)));
         }
-        let kept = state.held.len() - settling.len();
+        let kept = state.held.len().saturating_sub(settling.len());
         let leaves = state.members == 0 && kept == 0;
         let want = state.windows().saturating_sub(kept).min(AT_ONCE);
         let known = matches.then(|| state.held.iter().copied().collect());
@@ -110,13 +111,19 @@ impl Members {
         Settling { number: taken.number, lane, outcome: Outcome::Return, told: None }
     }
 
+    /// Whether there is more to say than was said in one turn.
+    pub(super) fn has_more_to_say(&self) -> bool {
+        let state = self.state.lock();
+        !state.settling.is_empty() || (state.members == 0 && !state.queue.is_empty())
+    }
+
     /// Whether there is room for more.
     pub(super) fn wants(&self) -> bool {
         let state = self.state.lock();
         state.held.len() < state.windows()
     }
 
-    /// What was said is done; says whether nobody is left.
+    /// What was said is done; says who is left.
     pub(super) fn done(&self, asked: Asked, done: Done) -> Left {
         let left = {
             let mut state = self.state.lock();
@@ -127,22 +134,15 @@ impl Members {
             state.queue.extend(done.lost.iter().map(|number| Err(lost(*number))));
             state.held.extend(done.taken.iter().map(|taken| taken.number));
             state.queue.extend(done.taken.into_iter().map(Ok));
-            match asked.want {
-                Some(_) => Left::Members,
-                None if state.members == 0 => {
-                    state.ended = Some((StoreErrorKind::Closed, "all members have left"));
-                    Left::Nobody
-                }
-                None => Left::Latecomers,
-            }
+            state.left_after(asked.want.is_none())
         };
         self.changed.notify_waiters();
         left
     }
 
     /// Nobody knows whether what was said is done. What does not pass by itself is told to a
-    /// member too.
-    pub(super) fn failed(&self, asked: Asked, error: &StoreError) {
+    /// member too. Says who is left.
+    pub(super) fn failed(&self, asked: Asked, error: &StoreError) -> Left {
         let copy = || StoreError::new(error.kind(), error.to_string());
         let again = asked.settling.into_iter().map(|mut settling| {
             settling.tell(Err(copy()));
@@ -153,8 +153,10 @@ impl Members {
         if !error.is_transient() && state.queue.iter().all(Result::is_ok) {
             state.queue.push_back(Err(copy()));
         }
+        let left = state.left_after(asked.want.is_none());
         drop(state);
         self.changed.notify_waiters();
+        left
     }
 
     /// What was in hand is not any more.
@@ -221,6 +223,18 @@ pub(super) enum Ended {
 }
 
 impl State {
+    /// Who is left after a turn in which all members have left, or not.
+    fn left_after(&mut self, have_left: bool) -> Left {
+        if !have_left {
+            return Left::Members;
+        }
+        if self.members > 0 {
+            return Left::Latecomers;
+        }
+        self.ended = Some((StoreErrorKind::Closed, "all members have left"));
+        Left::Nobody
+    }
+
     fn windows(&self) -> usize {
         self.windows.min(IN_HAND)
     }

@@ -133,11 +133,10 @@ impl Pump {
 
     /// Whoever wants to leave does not wait for the server: its lease will be over.
     fn failed(&mut self, asked: Asked, error: &StoreError) -> Option<Pause> {
-        let (group, leaves) = (&self.members.group, asked.want.is_none());
+        let group = &self.members.group;
         warn!(%error, %group, "a group cannot be reached, trying again");
-        self.members.failed(asked, error);
         self.session.is_in_doubt = true;
-        if leaves {
+        if self.members.failed(asked, error) == Left::Nobody {
             return None;
         }
         let pause = Duration::from_millis(10 << self.failed.min(8)).min(LONGEST_PAUSE);
@@ -149,6 +148,7 @@ impl Pump {
         let world = &self.link.connection.world;
         match pause {
             Pause::None => {}
+            Pause::Until { .. } if self.members.has_more_to_say() => {}
             Pause::Failed(pause) => world.sleep(pause).await,
             Pause::Until { .. } if !self.members.wants() => tokio::select! {
                 () = self.members.work.notified() => {}

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use es_core::{Consumer, DeadLetters, Group, Publisher, StoreErrorKind, Subscription};
+use futures_util::future::join_all;
 
 use super::{
-    asks, broker, bury, consume, group, join, letters, message, next, of_ada, options, orders,
-    publish, raw, said, server, take,
+    SOON, asks, broker, bury, consume, group, join, letters, message, next, of_ada, options,
+    orders, publish, raw, said, server, take,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,6 +71,25 @@ async fn a_server_without_memory_takes_nothing_new_and_lets_the_rest_be_handled(
     assert_eq!(take(&mut member, 19).await.len(), 19);
     bury(&mut member).await.expect("it is moved");
     one.forget(&group()).await.expect("that makes room");
+}
+
+/// More than is told in one turn, and nothing comes after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_answers_at_once_are_all_heard() {
+    let Some(server) = server() else { return };
+    let one = broker(options(server.url())).await;
+    let mut member = consume(&one, asks().window(3_000)).await;
+    publish(&one, (0..3_000).map(message).collect()).await;
+    let mut held = Vec::new();
+    for _ in 0..2_000 {
+        held.push(next(&mut member).await);
+    }
+    let all = join_all(held.into_iter().map(super::ack));
+    assert_eq!(tokio::time::timeout(SOON, all).await.expect("all is heard").len(), 2_000);
+    // What was taken for a member that leaves is given back in as many turns.
+    drop(member);
+    let two = broker(options(server.url())).await;
+    assert_eq!(take(&mut join(&two).await, 1_000).await.len(), 1_000);
 }
 
 /// More than one script takes, and more bytes.

@@ -80,6 +80,31 @@ async fn what_was_taken_before_a_lease_was_over_cannot_be_settled_after_it() {
     assert_eq!(take(&mut member, 1).await, ["2"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_before_a_lease_was_over_is_not_handed_out_after_it() {
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let silent = behind(&proxy).await;
+    let other = broker(options(server.url()).lease(SHORT)).await;
+    let mut raw = raw(&server).await;
+    let mut member = join(&silent).await;
+    publish(&other, (0..5).map(message).collect()).await;
+    let held = next(&mut member).await;
+    proxy.swallow();
+    let mut heir = join(&other).await;
+    take(&mut heir, 5).await;
+    proxy.pass();
+    soon(async || {
+        let both: usize = said(&mut raw, &[b"ZCARD", b"{test}:group:billing:sessions"]).await;
+        (both == 2).then_some(())
+    })
+    .await;
+    drop(heir);
+    publish(&other, vec![message("end")]).await;
+    assert_eq!(take(&mut member, 1).await, ["end"]);
+    assert_eq!(held.ack().await.expect_err("it is too late").kind(), StoreErrorKind::Fenced);
+}
+
 /// Handles what comes, whatever fails; what was not told comes again.
 async fn handle(member: &mut Deliveries, count: usize) -> Vec<String> {
     let (mut seen, mut done) = (Vec::new(), std::collections::BTreeSet::new());
