@@ -26,6 +26,8 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 /// let options = RedisOptions::new("redis://127.0.0.1:6379")
 ///     .prefix("bank")
 ///     .within(Duration::from_millis(50));
+/// // For a broker there is more to say.
+/// let options = options.lease(Duration::from_secs(30)).backlog(100_000).history(0);
 /// ```
 #[derive(Clone)]
 pub struct RedisOptions {
