@@ -185,6 +185,24 @@ async fn who_takes_part_in_a_group_that_is_forgotten_is_told_so() {
     assert_eq!(take(&mut anew, 1).await, ["7"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn letters_that_are_given_back_in_any_order_come_in_theirs() {
+    let Some(server) = server() else { return };
+    let one = broker(options(server.url())).await;
+    let mut member = consume(&one, asks().window(1)).await;
+    publish(&one, (1..=3).map(of_ada).chain([message("held")]).collect()).await;
+    for _ in 1..=3 {
+        bury(&mut member).await.expect("there is room");
+    }
+    // So that what is given back is not handed out before the next one is.
+    let held = next(&mut member).await;
+    for letter in letters(&one).await.expect("letters").into_iter().rev() {
+        assert!(one.give_back(&group(), letter.id, None).await.expect("it is given back"));
+    }
+    assert_eq!(ack(held).await, "held");
+    assert_eq!(take(&mut member, 3).await, ["1", "2", "3"]);
+}
+
 /// Those who took part in the old one, and have not heard of it, do not meddle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_that_is_made_anew_may_have_another_order() {
