@@ -8,7 +8,10 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
 };
 
-use crate::error::{silent, store_error, too_much, unanswered, write_error};
+use crate::{
+    error::{silent, store_error, too_much, unanswered, write_error},
+    scripts::Script,
+};
 
 /// How often a connection is tried before a request fails; the next one tries again.
 const ATTEMPTS: usize = 1;
@@ -18,7 +21,7 @@ const WORDS: usize = 1_000_000;
 /// A connection that all clones share, and that is made when it is needed.
 pub(crate) struct Connection {
     client: Client,
-    within: Duration,
+    pub(crate) within: Duration,
     pub(crate) world: World,
     current: Mutex<Current>,
 }
@@ -70,6 +73,54 @@ impl Connection {
     /// was done.
     pub(crate) async fn write<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
         self.answer(command).await.map_err(|failure| failure.told(write_error, unanswered))
+    }
+
+    /// Runs a script that only reads.
+    pub(crate) async fn look<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        words: impl Fn(&mut Cmd) + Send + Sync,
+    ) -> Result<T, StoreError> {
+        let said = self.said(script, words).await;
+        said.map_err(|failure| failure.told(store_error, silent))
+    }
+
+    /// Runs a script that changes something.
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        words: impl Fn(&mut Cmd) + Send + Sync,
+    ) -> Result<T, StoreError> {
+        let said = self.said(script, words).await;
+        said.map_err(|failure| failure.told(write_error, unanswered))
+    }
+
+    /// Names the script, and tells all of it only to a server that does not know it.
+    async fn said<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        words: impl Fn(&mut Cmd) + Send + Sync,
+    ) -> Result<T, Failure> {
+        let mut named = redis::cmd("EVALSHA");
+        words(named.arg(self.sum(script).await?));
+        match self.answer(&named).await {
+            // As another node of a cluster, which has the keys, or one that was restarted.
+            Err(Failure::Failed(error)) if is_unknown_script(&error) => {
+                let mut told = redis::cmd("EVAL");
+                words(told.arg(script.text));
+                self.answer(&told).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn sum<'a>(&self, script: &'a Script) -> Result<&'a str, Failure> {
+        if let Some(sum) = script.sum.get() {
+            return Ok(sum);
+        }
+        let mut load = redis::cmd("SCRIPT");
+        let sum: String = self.answer(load.arg("LOAD").arg(script.text)).await?;
+        Ok(script.sum.get_or_init(|| sum))
     }
 
     async fn answer<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
@@ -154,9 +205,15 @@ impl Connection {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.within))
             .set_response_timeout(Some(wait + self.within));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config);
+        let moved = self.current.lock().moved.clone();
+        let client = moved.as_ref().unwrap_or(&self.client);
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
         connection.await.map_err(store_error)
     }
+}
+
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// Without the address, which may hold a password.

@@ -1,6 +1,6 @@
 use std::fmt::Display;
 
-use es_core::{Kind, Name};
+use es_core::{Group, Kind, Name};
 
 /// How things are called in the server. The braces keep all keys of a prefix
 /// together.
@@ -50,5 +50,20 @@ impl Keys {
     /// What a projection writes by itself.
     pub(crate) fn own(&self, name: impl Display) -> String {
         format!("{}:own:{name}", self.prefix)
+    }
+
+    /// What all the names of a group begin with; its hash has this one.
+    pub(crate) fn group(&self, group: &Group) -> String {
+        format!("{}:group:{group}", self.prefix)
+    }
+
+    /// Who listens to what.
+    pub(crate) fn registry(&self) -> String {
+        format!("{}:groups", self.prefix)
+    }
+
+    /// The last messages of all topics.
+    pub(crate) fn history(&self) -> String {
+        format!("{}:history", self.prefix)
     }
 }

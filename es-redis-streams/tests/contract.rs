@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use es_core::SharedCache;
 use es_redis_streams::{RedisOptions, RedisViews, cmd};
 use es_testkit::{
-    contract::{Harness, Opened, Place, ReadModels},
+    contract::{Broker, Harness, Opened, Place, ReadModels},
     servers::redis_url,
 };
 
@@ -44,6 +44,19 @@ impl Harness<ReadModels<RedisViews>> for Prefixes {
     }
 }
 
+#[async_trait]
+impl Harness<Broker> for Prefixes {
+    async fn open(&self, place: &Place) -> Opened<Broker> {
+        let options = RedisOptions::new(redis_url()).prefix(place.name());
+        let broker = options.broker().await.expect("a server that can be trusted");
+        Opened::new(Arc::new(Broker::new(broker)))
+    }
+
+    async fn remove(&self, place: &Place) {
+        forget(place.name()).await;
+    }
+}
+
 async fn forget(prefix: &str) {
     let client = redis::Client::open(redis_url()).expect("an address");
     let mut connection = client.get_multiplexed_async_connection().await.expect("a server");
@@ -58,3 +71,4 @@ async fn forget(prefix: &str) {
 
 es_testkit::shared_cache_contract!("es-redis-streams", Prefixes);
 es_testkit::views_contract!("es-redis-streams", Prefixes);
+es_testkit::broker_contract!("es-redis-streams", Prefixes);

@@ -1,0 +1,281 @@
+//! A network and a server that fail.
+
+use std::time::Duration;
+
+use es_core::{Consumer, Deliveries, Publisher, StoreErrorKind, World};
+use es_redis_streams::RedisBroker;
+use es_testkit::servers::{PrivateRedis, Proxy, containing};
+
+use super::{
+    SHORT, SOON, ack, asks, assert_in_order, broker, coming, consume, join, keyed, message, next,
+    of_ada, options, orders, private, publish, raw, said, server, soon, take,
+};
+
+/// How long a request of these tests may take.
+const WITHIN: Duration = Duration::from_millis(200);
+
+fn proxy(server: &PrivateRedis) -> Proxy {
+    Proxy::new(([127, 0, 0, 1], server.port()).into()).expect("a port")
+}
+
+async fn behind(proxy: &Proxy) -> RedisBroker {
+    let url = format!("redis://{}", proxy.address());
+    broker(options(url).lease(SHORT).within(WITHIN)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_silent_for_too_long_is_fenced_and_takes_part_again() {
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let silent = behind(&proxy).await;
+    let other = broker(options(server.url()).lease(SHORT)).await;
+    let mut member = join(&silent).await;
+    publish(&other, (1..=3).map(of_ada).collect()).await;
+    let held = next(&mut member).await;
+    proxy.swallow();
+    let mut heir = join(&other).await;
+    let again = next(&mut heir).await;
+    assert_eq!((again.message.id.as_str(), again.attempt), ("1", 2));
+    ack(again).await;
+    let second = next(&mut heir).await;
+    proxy.pass();
+    let late = held.ack().await.expect_err("others were given it");
+    assert!(
+        matches!(
+            late.kind(),
+            StoreErrorKind::Fenced | StoreErrorKind::Unavailable | StoreErrorKind::Unknown
+        ),
+        "{late}"
+    );
+    assert_eq!(ack(second).await, "2");
+    assert_eq!(take(&mut heir, 1).await, ["3"]);
+    drop(heir);
+    publish(&other, vec![of_ada(4)]).await;
+    assert_eq!(take(&mut member, 1).await, ["4"]);
+}
+
+/// It is fenced by what it says, not by what it hears.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_before_a_lease_was_over_cannot_be_settled_after_it() {
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let silent = behind(&proxy).await;
+    let other = broker(options(server.url()).lease(SHORT)).await;
+    let mut member = join(&silent).await;
+    publish(&other, vec![of_ada(1)]).await;
+    let held = next(&mut member).await;
+    proxy.swallow();
+    let mut heir = join(&other).await;
+    let again = next(&mut heir).await;
+    proxy.pass();
+    // Its own next message tells that it is there again.
+    publish(&other, vec![message("a"), message("b")]).await;
+    drop(heir);
+    take(&mut member, 2).await;
+    let late = held.ack().await.expect_err("others were given it");
+    assert_eq!(late.kind(), StoreErrorKind::Fenced);
+    publish(&other, vec![of_ada(2), message("end")]).await;
+    assert_eq!(take(&mut member, 1).await, ["end"], "1 is still in hand");
+    ack(again).await;
+    assert_eq!(take(&mut member, 1).await, ["2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_before_a_lease_was_over_is_not_handed_out_after_it() {
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let silent = behind(&proxy).await;
+    let other = broker(options(server.url()).lease(SHORT)).await;
+    let mut raw = raw(&server).await;
+    let mut member = join(&silent).await;
+    publish(&other, (0..5).map(message).collect()).await;
+    let held = next(&mut member).await;
+    proxy.swallow();
+    let mut heir = join(&other).await;
+    take(&mut heir, 5).await;
+    proxy.pass();
+    soon(async || {
+        let both: usize = said(&mut raw, &[b"ZCARD", b"{test}:group:billing:sessions"]).await;
+        (both == 2).then_some(())
+    })
+    .await;
+    drop(heir);
+    publish(&other, vec![message("end")]).await;
+    assert_eq!(take(&mut member, 1).await, ["end"]);
+    assert_eq!(held.ack().await.expect_err("it is too late").kind(), StoreErrorKind::Fenced);
+}
+
+/// Handles what comes, whatever fails; what was not told comes again.
+async fn handle(member: &mut Deliveries, count: usize) -> Vec<String> {
+    let (mut seen, mut done) = (Vec::new(), std::collections::BTreeSet::new());
+    while done.len() < count {
+        let delivery = coming(member).await.expect("failures are none of ours");
+        let id = delivery.message.id.clone();
+        seen.push(id.clone());
+        match delivery.ack().await {
+            Ok(()) => drop(done.insert(id)),
+            // It may be done, and then it does not come again.
+            Err(error) if error.is_transient() => drop(done.insert(id)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_break_lose_nothing_and_keep_the_order() {
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let url = format!("redis://{}", proxy.address());
+    // A lease that is not over, so that nothing else brings back what is lost.
+    let ours = broker(options(url).within(WITHIN)).await;
+    let theirs = broker(options(server.url())).await;
+    let mut member = consume(&ours, asks().window(20)).await;
+    publish(&theirs, keyed(10, 30)).await;
+    let breaks = async {
+        loop {
+            World::real().sleep(Duration::from_millis(15)).await;
+            proxy.cut();
+        }
+    };
+    let seen = tokio::select! {
+        seen = tokio::time::timeout(SOON, handle(&mut member, 300)) => seen.expect("all is handled"),
+        () = breaks => unreachable!("it never ends"),
+    };
+    assert!(proxy.cuts() > 5, "it was {} cuts", proxy.cuts());
+    assert_in_order(&seen, 10, 30);
+}
+
+/// Nobody but the server knows what it was to hand out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_by_an_answer_that_is_lost_comes_nevertheless() {
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let url = format!("redis://{}", proxy.address());
+    let ours = broker(options(url).within(WITHIN)).await;
+    let theirs = broker(options(server.url())).await;
+    let mut member = join(&ours).await;
+    for n in 0..5 {
+        publish(&theirs, vec![of_ada(format!("first {n}"))]).await;
+        let held = next(&mut member).await;
+        publish(&theirs, vec![of_ada(n), message("other").with_key("bob")]).await;
+        let other = next(&mut member).await;
+        proxy.cut_after(1, containing("EVALSHA"));
+        assert!(held.ack().await.expect_err("the answer is lost").is_transient());
+        assert_eq!(take(&mut member, 1).await, [n.to_string()]);
+        ack(other).await;
+    }
+    assert_eq!(proxy.cuts(), 5);
+}
+
+/// The first turn arrives after the second one, by which the server has heard that the first
+/// is not believed in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrives_too_late_is_not_done() {
+    let late = 4 * WITHIN;
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let url = format!("redis://{}", proxy.address());
+    let ours = broker(options(url).within(WITHIN)).await;
+    let theirs = broker(options(server.url())).await;
+    let mut member = join(&ours).await;
+    publish(&theirs, vec![of_ada(1), of_ada(2)]).await;
+    let held = next(&mut member).await;
+    proxy.delay(late);
+    let sent = World::real().now();
+    assert!(held.ack().await.expect_err("it is not there yet").is_transient());
+    proxy.delay(Duration::ZERO);
+    let again = next(&mut member).await;
+    assert_eq!((again.message.id.as_str(), again.attempt), ("1", 2));
+    // Nothing can be seen of what is not done.
+    let left = (sent + 2 * late - World::real().now()).to_std().unwrap_or_default();
+    World::real().sleep(left).await;
+    assert_eq!(ack(again).await, "1");
+    assert_eq!(take(&mut member, 1).await, ["2"]);
+}
+
+/// What does not pass by itself is told, and when it has passed all goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_may_only_be_read_is_told_of_and_used_again() {
+    let Some(server) = server() else { return };
+    let ours = broker(options(server.url()).lease(SHORT)).await;
+    let mut raw = raw(&server).await;
+    let mut member = join(&ours).await;
+    said::<String>(&mut raw, &[b"REPLICAOF", b"127.0.0.1", b"1"]).await;
+    let told = coming(&mut member).await.expect_err("nothing can be taken");
+    assert_eq!(told.kind(), StoreErrorKind::ReadOnly, "{told}");
+    said::<String>(&mut raw, &[b"REPLICAOF", b"NO", b"ONE"]).await;
+    publish(&ours, vec![of_ada(1)]).await;
+    let delivery = soon(async || coming(&mut member).await.ok()).await;
+    assert_eq!(ack(delivery).await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_whose_runtime_has_ended_are_told_so_and_others_go_on() {
+    let Some(server) = server() else { return };
+    let url = server.url();
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let ours = runtime.block_on(broker(options(url).lease(SHORT)));
+        let mut member = runtime.block_on(join(&ours));
+        runtime.block_on(publish(&ours, vec![of_ada(1), of_ada(2)]));
+        let held = runtime.block_on(next(&mut member));
+        runtime.shutdown_background();
+        (ours, member, held)
+    });
+    let (ours, mut member, held) = elsewhere.join().expect("no panic");
+    let end = coming(&mut member).await.expect_err("nobody is there to ask");
+    assert_eq!(end.kind(), StoreErrorKind::Closed);
+    assert_eq!(held.ack().await.expect_err("nobody can be told").kind(), StoreErrorKind::Closed);
+    // The connection is gone with the runtime, and the next one is made here.
+    let mut anew = soon(async || ours.consume(asks()).await.ok()).await;
+    assert_eq!(take(&mut anew, 2).await, ["1", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_restarts_in_between_has_lost_nothing() {
+    let keeps = ["--appendonly", "yes", "--appendfsync", "always"];
+    let Some(mut server) = private(PrivateRedis::start_with(&keeps)) else { return };
+    let ours = broker(options(server.url()).within(WITHIN)).await;
+    let mut member = consume(&ours, asks().window(20)).await;
+    publish(&ours, keyed(5, 40)).await;
+    let mut seen = handle(&mut member, 70).await;
+    server.kill().expect("it can be killed");
+    server.restart().expect("it comes up again");
+    let mut rest = std::collections::BTreeSet::new();
+    while seen.iter().chain(&rest).collect::<std::collections::BTreeSet<_>>().len() < 200 {
+        let delivery = coming(&mut member).await.expect("failures are none of ours");
+        seen.push(delivery.message.id.clone());
+        rest.insert(delivery.message.id.clone());
+        let _ = delivery.ack().await;
+    }
+    assert_in_order(&seen, 5, 40);
+}
+
+/// What it held is gone, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_empty_is_used_again() {
+    let Some(mut server) = server() else { return };
+    let ours = broker(options(server.url()).lease(SHORT).within(WITHIN)).await;
+    let mut member = join(&ours).await;
+    publish(&ours, vec![of_ada(1)]).await;
+    let held = next(&mut member).await;
+    server.kill().expect("it can be killed");
+    server.restart().expect("it comes up again");
+    assert!(held.ack().await.is_err(), "nobody knows of it");
+    // Until the group is there again nobody listens.
+    let heard = async {
+        loop {
+            let sent = ours.publish(&orders(), vec![of_ada(2)]).await;
+            drop(sent);
+            World::real().sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let delivery = tokio::select! {
+        delivery = next(&mut member) => delivery,
+        () = heard => unreachable!("it never ends"),
+    };
+    assert_eq!(ack(delivery).await, "2");
+    soon(async || ours.publish(&orders(), vec![message("end")]).await.ok()).await;
+    while take(&mut member, 1).await != ["end"] {}
+}
