@@ -71,6 +71,12 @@ fn classify_code(code: &str) -> (StoreErrorKind, &'static str) {
         "3F000" | "42P01" | "42883" | "42703" | "42804" => {
             (Kind::Schema, "the tables are not those of this program, migrate them")
         }
+        // A session that is another one than that of the statement before.
+        "42P05" | "26000" => (
+            Kind::Invalid,
+            "a pooler before the server does not know prepared statements: pgbouncer does from \
+             1.21 on, with max_prepared_statements, or connect to the server itself",
+        ),
         "2200H" => (Kind::Full, "the positions are used up"),
         code if code.starts_with("53") || code.starts_with("57P") || code.starts_with("08") => {
             (Kind::Unavailable, "the server takes no more work now, try again")

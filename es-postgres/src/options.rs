@@ -126,8 +126,9 @@ impl PostgresOptions {
     }
 
     /// A pooler in transaction mode stands before the server, such as pgbouncer
-    /// from 1.21 on, which knows prepared statements. Nothing is asked of a
-    /// session then: followers, and those who listen to the [cache](PostgresStore::cache),
+    /// from 1.21 on with `max_prepared_statements` above 0; an older one does not know
+    /// prepared statements, and what is asked through it is `Invalid`. Nothing is asked
+    /// of a session then: followers, and those who listen to the [cache](PostgresStore::cache),
     /// are not woken by other processes, and poll.
     #[must_use]
     pub fn behind_pooler(mut self) -> Self {

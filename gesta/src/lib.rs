@@ -13,7 +13,7 @@
 //! | `postgres` | [`postgres`]: the event store on PostgreSQL |
 //! | `bus` | [`bus`]: messages between programs, over any broker |
 //! | `cache` | answers of queries that are remembered |
-//! | `redis` | [`redis`]: read models, and a cache of answers that processes share |
+//! | `redis` | [`redis`]: a broker, read models, and a cache of answers that processes share |
 //! | `http` | [`http`]: tokens and versions in headers |
 //! | `messagepack` | a binary codec, `Codec::MessagePack` |
 //! | `schema` | a JSON Schema for each type of event |
@@ -48,10 +48,12 @@ pub mod postgres {
     pub use es_postgres::{Holder, PostgresCache, PostgresOptions, PostgresStore, PostgresTx};
 }
 
-/// Read models and the cache of answers in Redis.
+/// A broker, read models and the cache of answers in Redis.
 #[cfg(feature = "redis")]
 pub mod redis {
-    pub use es_redis_streams::{Cmd, RedisCache, RedisOptions, RedisTx, RedisViews, cmd};
+    pub use es_redis_streams::{
+        Cmd, RedisBroker, RedisCache, RedisOptions, RedisTx, RedisViews, cmd,
+    };
 }
 
 /// Tokens and versions on their way through HTTP.

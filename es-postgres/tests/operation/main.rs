@@ -8,6 +8,7 @@ mod lines;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod models;
+mod pooled;
 mod scene;
 mod walled;
 mod walls;

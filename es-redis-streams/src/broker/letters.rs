@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use es_core::{
-    DeadLetter, DeadLetterId, DeadLetterQuery, Failure, FailureKind, Group, Message, StoreError,
+    DeadLetter, DeadLetterId, DeadLetterQuery, Fault, FaultKind, Group, Message, StoreError,
     StoreErrorKind,
 };
 use redis::{FromRedisValue, Value};
@@ -57,7 +57,7 @@ pub(super) async fn exhume(
 }
 
 /// The word under which a dead letter is listed.
-pub(super) fn kind_word(kind: FailureKind) -> String {
+pub(super) fn kind_word(kind: FaultKind) -> String {
     serde_json::to_string(&kind).expect("it is a word")
 }
 
@@ -72,7 +72,7 @@ fn read(group: &Group, id: DeadLetterId, text: Value) -> Option<DeadLetter> {
     let end = line.checked_add(1)?.checked_add(words.next()?.parse().ok()?)?;
     let reason = std::str::from_utf8(text.get(line + 1..end)?).ok()?;
     let what = wire::decode(&text.slice(end..))?;
-    Some(DeadLetter::new(id, group.clone(), what, Failure::new(kind, reason), attempts, at))
+    Some(DeadLetter::new(id, group.clone(), what, Fault::new(kind, reason), attempts, at))
 }
 
 fn time(seconds: &str, micros: &str) -> Option<DateTime<Utc>> {

@@ -106,7 +106,7 @@ impl From<Settlement> for Outcome {
         match settlement {
             Settlement::Ack => Self::Ack,
             Settlement::Retry(after) => Self::Retry(after),
-            Settlement::DeadLetter(failure) => Self::Bury(failure),
+            Settlement::DeadLetter(fault) => Self::Bury(fault),
         }
     }
 }

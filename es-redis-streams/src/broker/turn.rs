@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use es_core::{Failure, StoreError, StoreErrorKind};
+use es_core::{Fault, StoreError, StoreErrorKind};
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::oneshot;
 
@@ -23,7 +23,7 @@ pub(super) struct Settling {
 pub(super) enum Outcome {
     Ack,
     Retry(Duration),
-    Bury(Failure),
+    Bury(Fault),
     /// Nobody has seen it.
     Return,
     /// Nobody can read it.
@@ -77,8 +77,8 @@ impl Asked {
             match &settling.outcome {
                 Outcome::Ack => {}
                 Outcome::Retry(after) => say("retry", &millis(*after).to_string(), ""),
-                Outcome::Bury(failure) => {
-                    say("bury", &letters::kind_word(failure.kind), &failure.reason);
+                Outcome::Bury(fault) => {
+                    say("bury", &letters::kind_word(fault.kind), &fault.reason);
                 }
                 Outcome::Return => say("return", "", ""),
                 Outcome::SetAside => say("set aside", "", ""),

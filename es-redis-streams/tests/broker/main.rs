@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use es_core::{
     Address, Consumer, ContentType, DeadLetter, DeadLetterQuery, DeadLetters, Deliveries, Delivery,
-    Failure, FailureKind, Group, Message, Name, Publisher, StoreError, Subscription, Topic,
+    Fault, FaultKind, Group, Message, Name, Publisher, StoreError, Subscription, Topic,
     TopicPattern, World,
 };
 use es_redis_streams::{RedisBroker, RedisOptions, cmd};
@@ -127,8 +127,8 @@ async fn take(deliveries: &mut Deliveries, count: usize) -> Vec<String> {
 }
 
 async fn bury(deliveries: &mut Deliveries) -> Result<(), StoreError> {
-    let failure = Failure::new(FailureKind::Permanent, "no such order");
-    next(deliveries).await.dead_letter(failure).await
+    let fault = Fault::new(FaultKind::Permanent, "no such order");
+    next(deliveries).await.dead_letter(fault).await
 }
 
 async fn letters(broker: &RedisBroker) -> Result<Vec<DeadLetter>, StoreError> {
