@@ -27,8 +27,8 @@ pub use cqrs::{
     FailureClass, Fate, Freshness, Gathered, Guard, InlineViews, Keys, Live, LiveView,
     ModelSettings, ModelStatus, NameClaimedTwice, OnChange, Outcome, Parked, ParkedNote,
     ParkedState, PartStatus, Poison, Progress, Projecting, Projection, ProjectionError, Projector,
-    Queries, QueriesBuilder, Query, QuerySettings, Reaction, Rebuild, RebuildProgress, Relay, Reply,
-    SendError, Sent, Settings, Stale, StartAt, Streamed, Together, Trace, View,
+    Queries, QueriesBuilder, Query, QuerySettings, Reaction, Rebuild, RebuildProgress, Relay,
+    Reply, SendError, Sent, Settings, Stale, StartAt, Streamed, Together, Trace, View,
 };
 pub use es_core::*;
 
