@@ -1,0 +1,58 @@
+//! A server that goes away and comes back.
+
+use es_core::{Consumer, Publisher, World};
+use es_nats::{NatsBroker, NatsOptions};
+use es_testkit::{
+    not_run,
+    servers::{PrivateNats, ServerError},
+};
+use futures_util::TryStreamExt;
+use tokio::task::JoinSet;
+
+use crate::site::{LEASE, SOON, Seen, asks, in_turns, topic};
+
+fn server() -> Option<PrivateNats> {
+    match PrivateNats::start() {
+        Err(error @ ServerError::Unsupported(_)) => {
+            not_run(&format!("es-nats on a private server: {error}"));
+            None
+        }
+        started => Some(started.expect("a server that starts")),
+    }
+}
+
+/// Publishes one after the other, each until the server has it.
+async fn publish_all(broker: NatsBroker, numbers: std::ops::RangeInclusive<usize>) {
+    for message in in_turns(4, numbers) {
+        while broker.publish(&topic("orders").into(), vec![message.clone()]).await.is_err() {
+            World::real().sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_in_between_loses_nothing_and_turns_nothing_round() {
+    let Some(mut server) = server() else { return };
+    let options = NatsOptions::new(server.url()).lease(LEASE);
+    let broker = options.connect().await.expect("a server");
+    let mut member = broker.consume(asks("orders")).await.expect("a member");
+    let (mut seen, mut tasks) = (Seen::default(), JoinSet::new());
+    tasks.spawn(publish_all(broker.clone(), 1..=500));
+    let mut kills = [100, 700, 1_300].into_iter().peekable();
+    let all = async {
+        while seen.count < 2_000 {
+            // What is acknowledged while nobody listens may come again, and does not end it.
+            let delivery = member.try_next().await.expect("no end").expect("no end");
+            seen.see(&delivery.message.id);
+            let _ = delivery.ack().await;
+            if kills.next_if(|kill| *kill <= seen.count).is_some() {
+                server.kill().expect("it can be killed");
+                server.restart().expect("it comes up again");
+            }
+        }
+    };
+    tokio::time::timeout(2 * SOON, all).await.expect("it goes on");
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("all is published");
+    }
+}
