@@ -8,9 +8,7 @@ use std::{
     time::Duration,
 };
 
-use es_core::{
-    Deliveries, Delivery, Failure, Group, Settlement, StoreError,
-};
+use es_core::{Deliveries, Delivery, Failure, Group, Settlement, StoreError};
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::{
@@ -149,6 +147,12 @@ impl Members {
         .boxed()
     }
 
+    fn wake_if_leaving(&self) {
+        if self.is_empty() || self.queue.lock().is_leaving() {
+            self.wake();
+        }
+    }
+
     fn is_alive(&self) -> bool {
         Instant::now() < *self.alive_until.lock()
     }
@@ -204,7 +208,7 @@ impl Member {
         let tries = unsettled.attempt;
         unsettled.attempt = 0;
         let members = Arc::clone(&self.members);
-        let handed = Handed { members, unsettled: Some(unsettled), _held: None };
+        let handed = Handed { members, unsettled: Some(unsettled), is_settled: false, _held: None };
         if let Err(error) = handed.bury(failure).await {
             tracing::warn!(%error, group = %self.members.group, "a message cannot be kept apart");
             let pause = Duration::from_millis(50 << tries.min(6));
@@ -225,38 +229,52 @@ impl Drop for Member {
 struct Handed {
     members: Arc<Members>,
     unsettled: Option<Unsettled>,
+    is_settled: bool,
     _held: Option<OwnedSemaphorePermit>,
 }
 
 impl Handed {
     async fn settle(self, settlement: Settlement) -> Result<(), StoreError> {
         match settlement {
-            Settlement::Ack => self.ack(),
+            Settlement::Ack => self.settled(Queue::settle).map(|_| ()),
+            Settlement::DeadLetter(failure) => self.bury(failure).await,
             Settlement::Retry(after) => {
                 self.keep_for(after);
                 Ok(())
             }
-            Settlement::DeadLetter(failure) => self.bury(failure).await,
         }
     }
 
     /// What is settled is written soon, many at once; if this process dies before, the
     /// message comes again.
-    fn ack(mut self) -> Result<(), StoreError> {
-        let Some(unsettled) = self.unsettled.take() else { return Ok(()) };
-        let settled = {
-            let mut queue = self.members.queue.lock();
-            queue.let_go(&unsettled);
-            queue.settle(&unsettled)
-        };
-        self.tell();
-        settled.map(|_| ()).ok_or_else(|| fenced(&self.members.group))
+    fn settled(
+        mut self,
+        how: fn(&mut Queue, &Unsettled) -> Option<u64>,
+    ) -> Result<(Self, u64), StoreError> {
+        let unsettled = self.unsettled.as_ref().expect("it is taken out by whoever ends it");
+        let changes = how(&mut self.members.queue.lock(), unsettled);
+        self.is_settled = true;
+        self.members.save.notify_one();
+        self.members.changed.notify_waiters();
+        match changes {
+            Some(changes) => Ok((self, changes)),
+            None => Err(fenced(&self.members.group)),
+        }
+    }
+
+    /// First it stands among the dead letters, then it is settled.
+    async fn bury(self, failure: Failure) -> Result<(), StoreError> {
+        let unsettled = self.unsettled.as_ref().expect("it is taken out by whoever ends it");
+        letters::write(&self.members.server, &self.members.group, unsettled, &failure).await?;
+        let (buried, changes) = self.settled(Queue::bury)?;
+        let unsettled = buried.unsettled.as_ref().expect("it is taken out by whoever ends it");
+        buried.members.saved(unsettled, changes).await
     }
 
     /// The task that waits ends with the message back in the queue. Whoever takes over
     /// meanwhile does not wait for it.
     fn keep_for(mut self, after: Duration) {
-        let Some(unsettled) = self.unsettled.take() else { return };
+        let unsettled = self.unsettled.take().expect("it is taken out by whoever ends it");
         let wait = self.members.server.world.sleep(after);
         self.members.queue.lock().let_go(&unsettled);
         self.members.wake_if_leaving();
@@ -267,35 +285,6 @@ impl Handed {
             self.members.changed.notify_waiters();
         });
     }
-
-    /// First it stands among the dead letters, then it is settled.
-    async fn bury(mut self, failure: Failure) -> Result<(), StoreError> {
-        let Some(unsettled) = &self.unsettled else { return Ok(()) };
-        letters::write(&self.members.server, &self.members.group, unsettled, &failure).await?;
-        let Some(unsettled) = self.unsettled.take() else { return Ok(()) };
-        let buried = {
-            let mut queue = self.members.queue.lock();
-            queue.let_go(&unsettled);
-            queue.bury(&unsettled)
-        };
-        self.tell();
-        let changes = buried.ok_or_else(|| fenced(&self.members.group))?;
-        self.members.saved(&unsettled, changes).await
-    }
-
-    fn tell(&self) {
-        self.members.save.notify_one();
-        self.members.changed.notify_waiters();
-        self.members.wake_if_leaving();
-    }
-}
-
-impl Members {
-    fn wake_if_leaving(&self) {
-        if self.is_empty() || self.queue.lock().units.values().any(|unit| unit.is_leaving) {
-            self.wake();
-        }
-    }
 }
 
 impl Drop for Handed {
@@ -304,9 +293,13 @@ impl Drop for Handed {
         {
             let mut queue = self.members.queue.lock();
             queue.let_go(&unsettled);
-            queue.put_back(unsettled);
+            if !self.is_settled {
+                queue.put_back(unsettled);
+            }
         }
-        self.members.changed.notify_waiters();
+        if !self.is_settled {
+            self.members.changed.notify_waiters();
+        }
         self.members.wake_if_leaving();
     }
 }
@@ -318,6 +311,6 @@ fn delivery(
 ) -> Delivery {
     let (to, message, attempt) =
         (unsettled.to.clone(), unsettled.message.clone(), unsettled.attempt);
-    let handed = Handed { members, unsettled: Some(unsettled), _held: held };
+    let handed = Handed { members, unsettled: Some(unsettled), is_settled: false, _held: held };
     Delivery::new(to, message, attempt, |settlement| Box::pin(handed.settle(settlement)))
 }

@@ -19,8 +19,8 @@ use crate::{
 };
 
 const LETTER: &str = "Gesta-Letter";
-/// Most bytes of what a handler said.
-const REASON: usize = 4_096;
+/// Most signs of what a handler said: each may take six bytes in a header.
+const REASON: usize = 2_000;
 /// Letters that are asked for at once.
 const AT_ONCE: usize = 16;
 
@@ -41,7 +41,9 @@ pub(crate) async fn write(
     failure: &Failure,
 ) -> Result<(), StoreError> {
     let mut failure = failure.clone();
-    failure.reason.truncate(failure.reason.floor_char_boundary(REASON));
+    if let Some((end, _)) = failure.reason.char_indices().nth(REASON) {
+        failure.reason.truncate(end);
+    }
     let known = Known {
         to: unsettled.to.clone(),
         failure,
@@ -169,7 +171,9 @@ impl NatsBroker {
                 Kind::JetStream(said) if said.error_code() == ErrorCode::NO_MESSAGE_FOUND => {
                     Ok(false)
                 }
-                Kind::JetStream(said) if said.error_code() == ErrorCode::STREAM_MESSAGE_DELETE_FAILED => {
+                Kind::JetStream(said)
+                    if said.error_code() == ErrorCode::STREAM_MESSAGE_DELETE_FAILED =>
+                {
                     Ok(false)
                 }
                 _ => Err(unavailable("the dead letter was not removed", error)),
@@ -177,4 +181,3 @@ impl NatsBroker {
         }
     }
 }
-

@@ -156,9 +156,8 @@ mod tests {
 
     #[test]
     fn a_pattern_is_written_as_the_server_reads_it() {
-        let written = |pattern: &str| {
-            names().topics_like(&TopicPattern::new(pattern).expect("a pattern"))
-        };
+        let written =
+            |pattern: &str| names().topics_like(&TopicPattern::new(pattern).expect("a pattern"));
         assert_eq!(written("*"), "shop.m.t.*.>");
         assert_eq!(written("a.*.b"), "shop.m.t.*.a.*.b");
         assert_eq!(written("a.**"), "shop.m.t.*.a.>");

@@ -64,9 +64,7 @@ pub(crate) enum Put {
 
 impl Server {
     pub(crate) async fn connect(options: NatsOptions) -> Result<Self, StoreError> {
-        let pause = |attempt: usize| {
-            Duration::from_millis(10 << attempt.min(8)).min(LONGEST_PAUSE)
-        };
+        let pause = |attempt: usize| Duration::from_millis(10 << attempt.min(8)).min(LONGEST_PAUSE);
         let client = ConnectOptions::new()
             .name(format!("gesta {}", options.prefix))
             .max_reconnects(None)
@@ -84,8 +82,7 @@ impl Server {
         let state = stream(&context, state(&options, &names)).await?;
         let process = format!("{:016x}", options.world.random_u64());
         let NatsOptions { world, lease, .. } = options;
-        let mut server =
-            Self { names, world, lease, process, client, context, messages, state };
+        let mut server = Self { names, world, lease, process, client, context, messages, state };
         server.names.partitions = server.agree().await?;
         Ok(server)
     }
@@ -178,8 +175,12 @@ impl Server {
         Ok((state.first_sequence, state.last_sequence))
     }
 
-    pub(crate) async fn notify(&self, group: &Group, partition: u32, notice: Notice)
-    -> Result<u64, StoreError> {
+    pub(crate) async fn notify(
+        &self,
+        group: &Group,
+        partition: u32,
+        notice: Notice,
+    ) -> Result<u64, StoreError> {
         let subject = self.names.group(partition, group);
         self.publish(subject, envelope::notice(notice)?, Bytes::new()).await
     }

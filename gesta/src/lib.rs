@@ -13,6 +13,7 @@
 //! | `postgres` | [`postgres`]: the event store on PostgreSQL |
 //! | `cache` | answers of queries that are remembered |
 //! | `redis` | [`redis`]: read models, and a cache of answers that processes share |
+//! | `nats` | [`nats`]: a broker on NATS JetStream |
 //! | `http` | [`http`]: tokens and versions in headers |
 //! | `messagepack` | a binary codec, `Codec::MessagePack` |
 //! | `schema` | a JSON Schema for each type of event |
@@ -47,6 +48,12 @@ pub mod postgres {
 #[cfg(feature = "redis")]
 pub mod redis {
     pub use es_redis_streams::{Cmd, RedisCache, RedisOptions, RedisTx, RedisViews, cmd};
+}
+
+/// A broker on NATS JetStream.
+#[cfg(feature = "nats")]
+pub mod nats {
+    pub use es_nats::{NatsBroker, NatsOptions};
 }
 
 /// Tokens and versions on their way through HTTP.

@@ -23,19 +23,25 @@ const BEATS: u32 = 3;
 const TRIES: usize = 100;
 
 /// When each process was last seen to say that it lives. No two clocks are compared: what
-/// counts is how long we have seen nothing new.
-#[derive(Debug, Default)]
-struct Seen(HashMap<String, (u64, Instant)>);
+/// counts is how long we have looked and seen nothing new.
+#[derive(Debug)]
+struct Seen {
+    beats: HashMap<String, (u64, Instant)>,
+    looked: Instant,
+}
 
 impl Seen {
     /// The members that have been silent for longer than this.
     fn silent(&mut self, charter: &Charter, lease: Duration) -> Vec<String> {
         let now = Instant::now();
-        self.0.retain(|process, _| charter.members().contains_key(process));
+        // While we could not look, the others could not write: the server was away.
+        let is_blind = now.duration_since(self.looked) > lease / 2;
+        self.looked = now;
+        self.beats.retain(|process, _| charter.members().contains_key(process));
         let mut silent = Vec::new();
         for (process, beat) in charter.members() {
-            let seen = self.0.entry(process.clone()).or_insert((*beat, now));
-            if seen.0 != *beat {
+            let seen = self.beats.entry(process.clone()).or_insert((*beat, now));
+            if seen.0 != *beat || is_blind {
                 *seen = (*beat, now);
             } else if now.duration_since(seen.1) > lease {
                 silent.push(process.clone());
@@ -49,7 +55,7 @@ impl Members {
     /// Says that this process lives, takes its share of the group, and gives up what falls
     /// to others, as long as there are members.
     pub(super) async fn keep(&self) {
-        let mut seen = Seen::default();
+        let mut seen = Seen { beats: HashMap::new(), looked: Instant::now() };
         let mut hints = self.hints().await;
         loop {
             let pause = match self.beat(&mut seen).await {
@@ -130,6 +136,10 @@ impl Members {
     /// falls to another as soon as nothing of it is in hand. Says whether it gave up any.
     async fn give_up(&self, charter: &mut Charter) -> Result<bool, StoreError> {
         let process = &self.server.process;
+        if !charter.members().contains_key(process) {
+            // We were taken for dead, and somebody may have had what is ours since.
+            self.queue.lock().end_all();
+        }
         if self.is_empty() {
             charter.leave(process);
         } else {
@@ -147,9 +157,8 @@ impl Members {
                 charter.free(unit);
             }
         }
-        Ok((0..charter.units()).any(|unit| {
-            before.is_owner(unit, process) && !charter.is_owner(unit, process)
-        }))
+        Ok((0..charter.units())
+            .any(|unit| before.is_owner(unit, process) && !charter.is_owner(unit, process)))
     }
 
     fn stop_handing_out(&self, claims: &[(u32, Claim)]) {

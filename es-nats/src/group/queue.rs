@@ -131,6 +131,16 @@ impl Queue {
         self.units.remove(&unit);
     }
 
+    /// Loses all of them.
+    pub(crate) fn end_all(&mut self) {
+        self.units.clear();
+    }
+
+    /// Whether a unit waits to be given up.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.units.values().any(|unit| unit.is_leaving)
+    }
+
     /// The first number that is of interest, if any is.
     pub(crate) fn next(&self) -> Option<u64> {
         self.units.values().filter(|unit| !unit.is_leaving).map(Unit::next).min()
@@ -146,9 +156,8 @@ impl Queue {
 
     /// Whether this process has to know of what stands there.
     pub(crate) fn wants(&self, at: u64, spot: &Spot<'_>) -> bool {
-        let listens = |topic: &Topic| {
-            self.patterns.iter().any(|listened| listened.matches(at, topic))
-        };
+        let listens =
+            |topic: &Topic| self.patterns.iter().any(|listened| listened.matches(at, topic));
         let unit = self.units.get(&self.unit_of(spot.partition));
         unit.is_some_and(|unit| unit.wants(at))
             && match spot.to {

@@ -189,12 +189,11 @@ impl Members {
         }
         if self.queue.lock().wants(at, &spot) {
             let arrived = self.decoded(at, &spot, message)?;
-            let is_given_back = arrived.given_back.is_some();
             self.queue.lock().push(arrived);
             self.changed.notify_waiters();
-            if is_given_back {
-                self.told.send_replace(at);
-            }
+        }
+        if matches!(spot.to, To::Group(_)) {
+            self.told.send_replace(at);
         }
         Ok(())
     }

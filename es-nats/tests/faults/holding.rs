@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use es_core::{Consumer, World};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 
 use crate::site::{LEASE, Seen, Site, asks, in_turns, keyed, next, publish, take};
 
@@ -54,5 +54,3 @@ async fn what_waits_for_its_next_try_comes_again_though_its_unit_goes_to_another
     })
     .await;
 }
-
-use futures_util::StreamExt;

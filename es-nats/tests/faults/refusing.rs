@@ -1,9 +1,7 @@
 //! What is not as it should be.
 
 use async_nats::jetstream::{self, stream::Config};
-use es_core::{
-    Consumer, DeadLetterQuery, DeadLetters, FailureKind, Publisher, StoreErrorKind,
-};
+use es_core::{Consumer, DeadLetterQuery, DeadLetters, FailureKind, Publisher, StoreErrorKind};
 use es_nats::NatsOptions;
 
 use crate::site::{Site, asks, group, message, publish, take, topic};

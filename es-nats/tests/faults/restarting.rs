@@ -6,10 +6,10 @@ use es_testkit::{
     not_run,
     servers::{PrivateNats, ServerError},
 };
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
-use crate::site::{LEASE, SOON, Seen, asks, in_turns, topic};
+use crate::site::{LEASE, SOON, Seen, asks, in_turns, next, topic};
 
 fn server() -> Option<PrivateNats> {
     match PrivateNats::start() {
@@ -55,4 +55,42 @@ async fn a_server_that_is_killed_in_between_loses_nothing_and_turns_nothing_roun
     while let Some(ended) = tasks.join_next().await {
         ended.expect("all is published");
     }
+}
+
+/// The server is away for longer than the lease, so that no process can say that it lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_away_for_long_takes_nothing_away_from_anybody() {
+    let Some(mut server) = server() else { return };
+    let options = NatsOptions::new(server.url()).lease(LEASE);
+    let (one, two) = (
+        options.clone().connect().await.expect("a server"),
+        options.connect().await.expect("a server"),
+    );
+    let mut first = one.consume(asks("orders")).await.expect("a member");
+    publish_all(one.clone(), 1..=1).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(next(&mut first).await);
+    }
+    let mut second = two.consume(asks("orders")).await.expect("a member");
+    server.kill().expect("it can be killed");
+    World::real().sleep(3 * LEASE).await;
+    server.restart().expect("it comes up again");
+    publish_all(two.clone(), 2..=2).await;
+    World::real().sleep(5 * LEASE).await;
+    assert!(second.next().now_or_never().is_none(), "all keys are in hand");
+    let mut seen = Seen::default();
+    for delivery in held {
+        seen.see(&delivery.message.id);
+        delivery.ack().await.expect("an answer that arrives");
+    }
+    while seen.count < 8 {
+        let delivery = tokio::select! {
+            delivery = next(&mut first) => delivery,
+            delivery = next(&mut second) => delivery,
+        };
+        seen.see(&delivery.message.id);
+        delivery.ack().await.expect("an answer that arrives");
+    }
+    assert_eq!(seen.repeated, 0);
 }

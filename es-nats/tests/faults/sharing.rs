@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use es_core::{DeadLetterQuery, DeadLetters, Failure, FailureKind, Deliveries, Order};
 use es_core::Consumer;
+use es_core::{DeadLetterQuery, DeadLetters, Deliveries, Failure, FailureKind, Order};
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet};
 
