@@ -185,6 +185,14 @@ impl Server {
         self.publish(subject, envelope::notice(notice)?, Bytes::new()).await
     }
 
+    /// Removes what a test has made.
+    #[cfg(test)]
+    pub(crate) async fn remove(&self) {
+        for stream in [self.names.messages().to_owned(), self.names.state()] {
+            self.context.delete_stream(stream).await.expect("a stream that can be deleted");
+        }
+    }
+
     /// Tells the others at once what they would see in a while.
     pub(crate) async fn hint(&self, group: &Group) {
         // Whoever does not hear it looks by himself.

@@ -279,3 +279,30 @@ pub(crate) async fn consumer(
     let message = "the server did not keep from where on and what is to be read";
     Err(StoreError::new(es_core::StoreErrorKind::Unsupported, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use es_core::StoreErrorKind;
+    use es_testkit::{contract::Place, servers::nats_url};
+
+    use super::*;
+    use crate::NatsOptions;
+
+    /// A server before 2.10 takes several filters, and drops them without a word.
+    #[tokio::test]
+    async fn a_server_that_dropped_what_it_was_told_is_noticed() {
+        let place = Place::new(es_core::World::real());
+        let options = NatsOptions::new(nats_url()).prefix(place.name());
+        let server = Server::connect(options).await.expect("a server");
+        let filters = ["a", "b"].map(|name| format!("{}.m.t.*.{name}", place.name()));
+        let made = consumer(&server, 1, filters.into()).await;
+        match server.client.is_server_compatible(2, 10, 0) {
+            true => assert!(made.is_ok()),
+            false => {
+                let refused = made.expect_err("it reads more than it was asked to");
+                assert_eq!(refused.kind(), StoreErrorKind::Unsupported);
+            }
+        }
+        server.remove().await;
+    }
+}

@@ -9,7 +9,7 @@ use super::{Members, unit::Progress};
 use crate::server::{Put, json, parse};
 
 /// How long what is settled is collected before it is written.
-const EVERY: Duration = Duration::from_millis(3);
+const EVERY: Duration = Duration::from_millis(5);
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(200);
 

@@ -2,12 +2,15 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    net::{SocketAddr, ToSocketAddrs},
     process::{Child, Command, Stdio},
     thread,
 };
 
 use es_core::Consumer;
 use es_nats::NatsOptions;
+use es_testkit::servers::Proxy;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::site::{LEASE, Seen, Site, asks, in_turns, next, publish};
@@ -76,4 +79,50 @@ async fn a_process_that_is_killed_is_taken_over_without_loss_and_in_order() {
         }
     })
     .await;
+}
+
+/// It lives, but nobody hears of it: what it has is given to others, and it must know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_cut_off_hands_out_nothing_that_others_have() {
+    Site::run(async |site| {
+        let proxy = Proxy::new(address(&site.url)).expect("a port");
+        let url = format!("nats://{}", proxy.address());
+        let lonely = NatsOptions::new(url).prefix(&site.prefix).lease(LEASE).connect().await;
+        let (lonely, other) = (lonely.expect("a server"), site.broker().await);
+        let mut first = lonely.consume(asks("orders")).await.expect("a member");
+        publish(&other, "orders", in_turns(40, 1..=3)).await;
+        let (mut seen, mut held) = (Seen::default(), Vec::new());
+        for _ in 0..40 {
+            held.push(next(&mut first).await);
+            seen.see(&held.last().expect("it was pushed").message.id);
+        }
+        proxy.swallow();
+        let mut second = other.consume(asks("orders")).await.expect("a member");
+        while seen.count < 120 {
+            let delivery = next(&mut second).await;
+            seen.see(&delivery.message.id);
+            delivery.ack().await.expect("an answer that arrives");
+        }
+        drop(held);
+        assert!(first.next().now_or_never().is_none(), "it does not know whether it lives");
+        proxy.pass();
+        proxy.cut();
+        publish(&other, "orders", in_turns(40, 4..=4)).await;
+        while seen.count < 160 {
+            let delivery = tokio::select! {
+                delivery = next(&mut first) => delivery,
+                delivery = next(&mut second) => delivery,
+            };
+            seen.see(&delivery.message.id);
+            // What it was handed just before it was taken over may be settled by nobody.
+            let _ = delivery.ack().await;
+        }
+        assert_eq!(seen.repeated, 40, "what was held when it was cut off");
+    })
+    .await;
+}
+
+fn address(url: &str) -> SocketAddr {
+    let address = url.trim_start_matches("nats://").to_socket_addrs();
+    address.expect("an address").next().expect("an address")
 }
