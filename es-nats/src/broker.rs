@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::{
     earlier,
     envelope::{self, Notice},
-    error::{contended, disagree, unavailable, unpublished},
+    error::{contended, disagree, rewound, unavailable, unpublished},
     group::{Members, charter::Charter},
     server::{Put, Server, json, parse},
 };
@@ -133,10 +133,13 @@ impl NatsBroker {
 
     async fn joined(&self, known: Charter, asked: &Subscription) -> Result<Charter, StoreError> {
         let (unknown, mut charter) = (known.unknown(asked), known);
+        let (_, last) = self.server.ends().await?;
+        if charter.listens_after() > last {
+            return Err(rewound(&asked.group));
+        }
         if unknown.is_empty() {
             return Ok(charter);
         }
-        let (_, last) = self.server.ends().await?;
         if asked.begin == Begin::Earliest {
             earlier::copy(&self.server, &asked.group, &charter, &unknown, last).await?;
         }

@@ -92,6 +92,14 @@ pub(crate) fn forgotten(group: &Group) -> StoreError {
     StoreError::new(StoreErrorKind::Closed, format!("the group {group} was forgotten"))
 }
 
+pub(crate) fn rewound(group: &Group) -> StoreError {
+    let message = format!(
+        "the stream of messages ends before what the group {group} has handled: it was restored \
+         from an older copy or made anew; forget the group to begin anew"
+    );
+    StoreError::new(StoreErrorKind::Rewound, message)
+}
+
 pub(crate) fn contended(group: &Group) -> StoreError {
     let message = format!("too many change the group {group} at once, try again");
     StoreError::new(StoreErrorKind::Busy, message)

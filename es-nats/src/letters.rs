@@ -142,10 +142,11 @@ impl DeadLetters for NatsBroker {
 
     async fn discard(&self, group: &Group, id: DeadLetterId) -> Result<bool, StoreError> {
         let Some((at, letter)) = find(&self.server, group, id).await? else { return Ok(false) };
-        let removed = self.remove(at).await?;
+        // In this order a crash in between leaves it in the list, and no lane that stands
+        // still for nothing.
         let partition = self.server.names.partition(&letter.message);
         self.tell_discarded(group, partition, id).await?;
-        Ok(removed)
+        self.remove(at).await
     }
 }
 

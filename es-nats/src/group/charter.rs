@@ -14,10 +14,19 @@ pub(crate) struct Charter {
     pub(crate) patterns: Vec<Listened>,
     /// The number after which the group begins to read.
     pub(crate) start: u64,
-    /// The processes that have members, with a number that grows as long as they live.
-    members: BTreeMap<String, u64>,
+    /// The processes that have members, or still have something of the group in hand.
+    members: BTreeMap<String, Heart>,
     /// The process that has a unit, if one has.
     owners: Vec<Option<String>>,
+}
+
+/// What a process says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Heart {
+    /// It grows as long as the process lives.
+    beats: u64,
+    /// It takes no more, and gives up what it has.
+    is_leaving: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,8 +100,13 @@ impl Charter {
         u32::try_from(self.owners.len()).expect("there are as many as partitions")
     }
 
-    pub(crate) fn members(&self) -> &BTreeMap<String, u64> {
-        &self.members
+    pub(crate) fn is_member(&self, process: &str) -> bool {
+        self.members.contains_key(process)
+    }
+
+    /// How often each process has said that it lives.
+    pub(crate) fn beats(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.members.iter().map(|(process, heart)| (process.as_str(), heart.beats))
     }
 
     /// Takes out who has gone, and what it had.
@@ -103,14 +117,18 @@ impl Charter {
         }
     }
 
-    /// Says that this process lives.
-    pub(crate) fn beat(&mut self, process: &str) {
-        *self.members.entry(process.to_owned()).or_default() += 1;
+    /// Says that this process lives, and whether it is about to leave.
+    pub(crate) fn beat(&mut self, process: &str, is_leaving: bool) {
+        let heart = self.members.entry(process.to_owned()).or_default();
+        (heart.beats, heart.is_leaving) = (heart.beats + 1, is_leaving);
     }
 
-    /// Says that this process takes no more.
+    /// Takes out a process that is about to leave and has nothing any more.
     pub(crate) fn leave(&mut self, process: &str) {
-        self.members.remove(process);
+        let is_leaving = self.members.get(process).is_some_and(|heart| heart.is_leaving);
+        if is_leaving && !(0..self.units()).any(|unit| self.is_owner(unit, process)) {
+            self.members.remove(process);
+        }
     }
 
     /// Takes what is free and falls to this process, and says what it is to do with the
@@ -140,10 +158,23 @@ impl Charter {
         self.owners.get(unit as usize).is_some_and(|owner| owner.as_deref() == Some(process))
     }
 
+    /// Whether others may have something to do since it was like that before.
+    pub(crate) fn concerns_others(&self, before: &Self, process: &str) -> bool {
+        let is_free = |unit: u32| before.is_owner(unit, process) && !self.is_owner(unit, process);
+        let stays = |charter: &Self| charter.members.get(process).map(|heart| heart.is_leaving);
+        stays(before) != stays(self) || (0..self.units()).any(is_free)
+    }
+
+    /// The number after which it listens to all that it listens to.
+    pub(crate) fn listens_after(&self) -> u64 {
+        self.patterns.iter().map(|listened| listened.after).max().unwrap_or(self.start)
+    }
+
     /// The process to which the unit falls: they take turns.
     fn heir(&self, unit: u32) -> Option<&str> {
-        let turn = (unit as usize).checked_rem(self.members.len())?;
-        self.members.keys().nth(turn).map(String::as_str)
+        let stay = || self.members.iter().filter(|(_, heart)| !heart.is_leaving);
+        let turn = (unit as usize).checked_rem(stay().count())?;
+        stay().nth(turn).map(|(process, _)| process.as_str())
     }
 }
 
@@ -181,9 +212,9 @@ mod tests {
     #[test]
     fn whoever_comes_later_gets_a_share_once_it_is_freed() {
         let mut charter = charter(4);
-        charter.beat("a");
+        charter.beat("a", false);
         assert!((0..4).all(|unit| charter.claim(unit, "a") == Claim::Keep));
-        charter.beat("b");
+        charter.beat("b", false);
         assert!((0..4).all(|unit| charter.claim(unit, "b") == Claim::Leave));
         for unit in 0..4 {
             if charter.claim(unit, "a") == Claim::Yield {
@@ -198,10 +229,26 @@ mod tests {
     #[test]
     fn what_a_dead_process_had_is_free() {
         let mut charter = charter(2);
-        charter.beat("a");
+        charter.beat("a", false);
         charter.claim(0, "a");
         charter.remove("a");
-        charter.beat("b");
+        charter.beat("b", false);
+        assert_eq!(charter.claim(0, "b"), Claim::Keep);
+    }
+
+    #[test]
+    fn whoever_leaves_stays_as_long_as_it_has_something() {
+        let mut charter = charter(1);
+        charter.beat("a", false);
+        charter.claim(0, "a");
+        charter.beat("a", true);
+        charter.beat("b", false);
+        charter.leave("a");
+        assert_eq!((charter.claim(0, "a"), charter.claim(0, "b")), (Claim::Yield, Claim::Leave));
+        assert!(charter.is_member("a"), "if it dies somebody has to notice");
+        charter.free(0);
+        charter.leave("a");
+        assert!(!charter.is_member("a"));
         assert_eq!(charter.claim(0, "b"), Claim::Keep);
     }
 }

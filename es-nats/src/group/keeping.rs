@@ -12,7 +12,7 @@ use super::{
     unit::Progress,
 };
 use crate::{
-    error::contended,
+    error::{contended, rewound},
     letters,
     server::{Put, json, parse},
 };
@@ -37,14 +37,14 @@ impl Seen {
         // While we could not look, the others could not write: the server was away.
         let is_blind = now.duration_since(self.looked) > lease / 2;
         self.looked = now;
-        self.beats.retain(|process, _| charter.members().contains_key(process));
+        self.beats.retain(|process, _| charter.is_member(process));
         let mut silent = Vec::new();
-        for (process, beat) in charter.members() {
-            let seen = self.beats.entry(process.clone()).or_insert((*beat, now));
-            if seen.0 != *beat || is_blind {
-                *seen = (*beat, now);
+        for (process, beat) in charter.beats() {
+            let seen = self.beats.entry(process.to_owned()).or_insert((beat, now));
+            if seen.0 != beat || is_blind {
+                *seen = (beat, now);
             } else if now.duration_since(seen.1) > lease {
-                silent.push(process.clone());
+                silent.push(process.to_owned());
             }
         }
         silent
@@ -93,12 +93,13 @@ impl Members {
                     charter.remove(&process);
                 }
             }
-            let given_up = self.give_up(&mut charter).await?;
+            let before = charter.clone();
+            self.give_up(&mut charter).await?;
             let sent = Instant::now();
             if self.write_charter(&charter, revision).await? {
                 *self.alive_until.lock() = sent + self.server.lease;
                 self.take_over(&charter).await?;
-                if given_up {
+                if charter.concerns_others(&before, &self.server.process) {
                     self.server.hint(&self.group).await;
                 }
                 self.changed.notify_waiters();
@@ -133,19 +134,14 @@ impl Members {
     }
 
     /// Puts into the charter what this process has and what it wants, and gives up what
-    /// falls to another as soon as nothing of it is in hand. Says whether it gave up any.
-    async fn give_up(&self, charter: &mut Charter) -> Result<bool, StoreError> {
+    /// falls to another as soon as nothing of it is in hand.
+    async fn give_up(&self, charter: &mut Charter) -> Result<(), StoreError> {
         let process = &self.server.process;
-        if !charter.members().contains_key(process) {
+        if !charter.is_member(process) {
             // We were taken for dead, and somebody may have had what is ours since.
             self.queue.lock().end_all();
         }
-        if self.is_empty() {
-            charter.leave(process);
-        } else {
-            charter.beat(process);
-        }
-        let before = charter.clone();
+        charter.beat(process, self.is_empty());
         let claims: Vec<_> =
             (0..charter.units()).map(|unit| (unit, charter.claim(unit, process))).collect();
         self.stop_handing_out(&claims);
@@ -157,8 +153,8 @@ impl Members {
                 charter.free(unit);
             }
         }
-        Ok((0..charter.units())
-            .any(|unit| before.is_owner(unit, process) && !charter.is_owner(unit, process)))
+        charter.leave(process);
+        Ok(())
     }
 
     fn stop_handing_out(&self, claims: &[(u32, Claim)]) {
@@ -202,7 +198,10 @@ impl Members {
         let begun = join_all(new.iter().map(|unit| self.fence(*unit, charter.start))).await;
         let begun: Vec<_> = begun.into_iter().collect::<Result<_, _>>()?;
         let mut letters = self.parked(charter, &new).await?;
-        let (first, _) = self.server.ends().await?;
+        let (first, last) = self.server.ends().await?;
+        if begun.iter().any(|(_, progress)| progress.to > last) {
+            return Err(rewound(&self.group));
+        }
         let mut queue = self.queue.lock();
         for (unit, (revision, mut progress)) in new.into_iter().zip(begun) {
             self.forget_what_is_gone(&mut progress, first);

@@ -54,3 +54,21 @@ async fn what_waits_for_its_next_try_comes_again_though_its_unit_goes_to_another
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_by_a_process_that_has_left_is_not_given_to_another() {
+    Site::run(async |site| {
+        let (one, two) = (site.broker().await, site.broker().await);
+        let mut first = one.consume(asks("orders")).await.expect("a member");
+        publish(&one, "orders", vec![keyed(0, 1), keyed(0, 2)]).await;
+        let held = next(&mut first).await;
+        drop(first);
+        let mut second = two.consume(asks("orders")).await.expect("a member");
+        // Nothing but time shows that it is not taken away.
+        World::real().sleep(5 * LEASE).await;
+        assert!(second.next().now_or_never().is_none(), "the key is in hand");
+        held.ack().await.expect("an answer that arrives");
+        assert_eq!(take(&mut second).await, "0/2");
+    })
+    .await;
+}

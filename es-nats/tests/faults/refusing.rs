@@ -82,3 +82,22 @@ async fn whoever_comes_first_decides_how_many_partitions_there_are() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_made_anew_is_noticed() {
+    Site::run(async |site| {
+        let broker = site.broker().await;
+        publish(&broker, "orders", vec![message(1), message(2)]).await;
+        drop(broker.consume(asks("orders")).await.expect("a member"));
+        let client = async_nats::connect(&site.url).await.expect("a server");
+        jetstream::new(client).delete_stream(&site.prefix).await.expect("a stream");
+        let again = site.broker().await;
+        let refused = again.consume(asks("orders")).await.err().expect("a refusal");
+        assert_eq!(refused.kind(), StoreErrorKind::Rewound, "{refused}");
+        again.forget(&group()).await.expect("a broker that forgets");
+        let mut member = again.consume(asks("orders")).await.expect("a member");
+        publish(&again, "orders", vec![message(3)]).await;
+        assert_eq!(take(&mut member).await, "3");
+    })
+    .await;
+}

@@ -5,12 +5,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use es_core::Consumer;
-use es_core::{DeadLetterQuery, DeadLetters, Deliveries, Failure, FailureKind, Order};
+use es_core::{
+    Consumer, DeadLetterQuery, DeadLetters, Deliveries, Failure, FailureKind, Order, StoreErrorKind,
+};
+use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::site::{Seen, Site, asks, group, in_turns, keyed, message, next, publish, take};
+use crate::site::{SOON, Seen, Site, asks, group, in_turns, keyed, message, next, publish, take};
 
 /// What several members share.
 #[derive(Default)]
@@ -143,6 +145,22 @@ async fn whoever_takes_over_parks_what_follows_a_dead_letter() {
             assert!(one.give_back(&group(), letter.id, None).await.expect("it is given back"));
         }
         assert_eq!([take(&mut second).await, take(&mut second).await], ["0/1", "0/2"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_forgotten_tells_the_members_that_it_had_elsewhere() {
+    Site::run(async |site| {
+        let (one, two) = (site.broker().await, site.broker().await);
+        let mut member = one.consume(asks("orders")).await.expect("a member");
+        two.forget(&group()).await.expect("a broker that forgets");
+        let told = tokio::time::timeout(SOON, member.try_next()).await.expect("in time");
+        assert_eq!(told.expect_err("it is gone").kind(), StoreErrorKind::Closed);
+        assert!(member.try_next().await.expect("an end").is_none());
+        let mut anew = one.consume(asks("orders")).await.expect("a member");
+        publish(&two, "orders", vec![message("anew")]).await;
+        assert_eq!(take(&mut anew).await, "anew");
     })
     .await;
 }
