@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use async_nats::jetstream::{
     self,
-    consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
+    consumer::{
+        AckPolicy, DeliverPolicy, PullConsumer,
+        pull::{self, MessagesError, MessagesErrorKind},
+    },
 };
 use es_core::{Address, ContentType, Group, Message, Name, StoreError, Topic};
 use futures_util::StreamExt;
@@ -96,8 +99,7 @@ impl Members {
                 message = messages.next() => message,
                 () = self.read.notified() => continue,
             };
-            let Some(message) = message else { return Ok(()) };
-            let message = message.map_err(|error| unavailable("nothing is delivered", error))?;
+            let Some(message) = received(message)? else { return Ok(()) };
             *failures = 0;
             let info = message.info().map_err(|why| crate::error::damaged("a reply", why))?;
             // What the connection has lost is asked for again.
@@ -108,14 +110,18 @@ impl Members {
             last = info.consumer_sequence;
             let (at, pending) = (info.stream_sequence, info.pending);
             self.arrived(at, &message).await?;
-            if (pending == 0 || last.is_multiple_of(NOTED))
-                && self.queue.lock().read_to(at, plan.version)
-            {
-                self.save.notify_one();
+            if pending == 0 || last.is_multiple_of(NOTED) {
+                self.read_to(at, plan.version);
             }
             if pending == 0 {
                 self.caught_up();
             }
+        }
+    }
+
+    fn read_to(&self, at: u64, version: u64) {
+        if self.queue.lock().read_to(at, version) {
+            self.save.notify_one();
         }
     }
 
@@ -229,6 +235,17 @@ impl Members {
         let to = to.map_or_else(|| address(spot, &self.group), Ok)?;
         let unreadable = unreadable.as_ref().map(Unreadable::to_string);
         Ok(Arrived { at, partition: spot.partition, to, message, given_back, unreadable })
+    }
+}
+
+/// The next message, unless the reading has to begin anew.
+fn received(
+    message: Option<Result<jetstream::Message, MessagesError>>,
+) -> Result<Option<jetstream::Message>, StoreError> {
+    match message.transpose() {
+        // Whoever had no room for long has missed it, and the server may be well.
+        Err(error) if error.kind() == MessagesErrorKind::MissingHeartbeat => Ok(None),
+        received => received.map_err(|error| unavailable("nothing is delivered", error)),
     }
 }
 
