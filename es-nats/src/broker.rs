@@ -32,8 +32,8 @@ const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// - A group gets its messages in the order in which the server has them, as far as they go
 ///   to one process, and those that come again before those that are new.
 /// - [`ack`](es_core::Delivery::ack) does not wait for the server: what is acknowledged is
-///   written a few milliseconds later, many at once. If the process dies before, the
-///   message comes again, and with it nothing that was acknowledged earlier than that.
+///   written a few milliseconds later, many at once. If the process dies, what it
+///   acknowledged in its last milliseconds comes again.
 /// - The processes of a group share its partitions: each is handed out by one process at a
 ///   time. It goes to another one when nothing of it is in hand, or when its process was
 ///   silent for the [lease](crate::NatsOptions::lease).
