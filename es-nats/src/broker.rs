@@ -4,6 +4,7 @@ use async_nats::HeaderMap;
 use async_trait::async_trait;
 use es_core::{
     Address, Begin, Consumer, Deliveries, Group, Message, Publisher, StoreError, Subscription,
+    TopicPattern,
 };
 use parking_lot::Mutex;
 
@@ -92,6 +93,7 @@ impl NatsBroker {
     /// Founds the group, or joins it with what it does not listen to yet.
     async fn join(&self, asked: &Subscription) -> Result<Charter, StoreError> {
         let subject = self.server.names.charter(&asked.group);
+        let mut copied = None;
         for _ in 0..TRIES {
             let found = self.server.last(&subject).await?;
             let (revision, charter) = match found {
@@ -101,7 +103,7 @@ impl NatsBroker {
                     if !known.agrees_with(asked) {
                         return Err(disagree(&asked.group));
                     }
-                    (found.sequence, self.joined(known, asked).await?)
+                    (found.sequence, self.joined(known, asked, &mut copied).await?)
                 }
             };
             let written = json(&charter);
@@ -131,7 +133,13 @@ impl NatsBroker {
         Ok(charter)
     }
 
-    async fn joined(&self, known: Charter, asked: &Subscription) -> Result<Charter, StoreError> {
+    /// What was there earlier is copied once, however often others get in between.
+    async fn joined(
+        &self,
+        known: Charter,
+        asked: &Subscription,
+        copied: &mut Option<(Vec<TopicPattern>, u64)>,
+    ) -> Result<Charter, StoreError> {
         let (unknown, mut charter) = (known.unknown(asked), known);
         let (_, last) = self.server.ends().await?;
         if charter.listens_after() > last {
@@ -140,10 +148,16 @@ impl NatsBroker {
         if unknown.is_empty() {
             return Ok(charter);
         }
-        if asked.begin == Begin::Earliest {
-            earlier::copy(&self.server, &asked.group, &charter, &unknown, last).await?;
-        }
-        charter.listen(unknown, last);
+        let after = match copied {
+            Some((patterns, until)) if *patterns == unknown => *until,
+            _ if asked.begin == Begin::Earliest => {
+                earlier::copy(&self.server, &asked.group, &charter, &unknown, last).await?;
+                *copied = Some((unknown.clone(), last));
+                last
+            }
+            _ => last,
+        };
+        charter.listen(unknown, after);
         Ok(charter)
     }
 

@@ -103,6 +103,10 @@ async fn a_process_that_is_cut_off_hands_out_nothing_that_others_have() {
             seen.see(&delivery.message.id);
             delivery.ack().await.expect("an answer that arrives");
         }
+        // What it settles now is written by nobody, also later.
+        for delivery in held.drain(..20) {
+            let _ = delivery.ack().await;
+        }
         drop(held);
         assert!(first.next().now_or_never().is_none(), "it does not know whether it lives");
         proxy.pass();
