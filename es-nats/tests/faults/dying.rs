@@ -13,7 +13,7 @@ use es_testkit::servers::Proxy;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::site::{LEASE, Seen, Site, asks, in_turns, next, publish};
+use crate::site::{LEASE, Seen, Site, asks, in_turns, next, publish, take};
 
 /// Tells the other program of this file that it is one, and at which prefix.
 const PREFIX: &str = "GESTA_TEST_NATS_PREFIX";
@@ -122,6 +122,36 @@ async fn a_process_that_is_cut_off_hands_out_nothing_that_others_have() {
             let _ = delivery.ack().await;
         }
         assert_eq!(seen.repeated, 40, "what was held when it was cut off");
+    })
+    .await;
+}
+
+/// Whoever had its share meanwhile has left again: nobody holds what it still has waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_back_does_not_go_on_with_what_it_had() {
+    Site::run(async |site| {
+        let proxy = Proxy::new(address(&site.url)).expect("a port");
+        let url = format!("nats://{}", proxy.address());
+        let lonely = NatsOptions::new(url).prefix(&site.prefix).lease(LEASE).connect().await;
+        let (lonely, other) = (lonely.expect("a server"), site.broker().await);
+        let mut first = lonely.consume(asks("orders")).await.expect("a member");
+        publish(&other, "orders", in_turns(40, 1..=3)).await;
+        let mut seen = Seen::default();
+        let held = next(&mut first).await;
+        seen.see(&held.message.id);
+        proxy.swallow();
+        let mut second = other.consume(asks("orders")).await.expect("a member");
+        while seen.count < 120 {
+            seen.see(&take(&mut second).await);
+        }
+        drop((held, second));
+        proxy.pass();
+        proxy.cut();
+        publish(&other, "orders", in_turns(40, 4..=4)).await;
+        while seen.count < 160 {
+            seen.see(&take(&mut first).await);
+        }
+        assert_eq!(seen.repeated, 1, "what was held when it was cut off");
     })
     .await;
 }
