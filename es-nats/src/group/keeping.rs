@@ -32,8 +32,7 @@ struct Seen {
 
 impl Seen {
     /// The members that have been silent for longer than this.
-    fn silent(&mut self, charter: &Charter, lease: Duration) -> Vec<String> {
-        let now = Instant::now();
+    fn silent(&mut self, charter: &Charter, lease: Duration, now: Instant) -> Vec<String> {
         // While we could not look, the others could not write: the server was away.
         let is_blind = now.duration_since(self.looked) > lease / 2;
         self.looked = now;
@@ -87,7 +86,7 @@ impl Members {
                 return Ok(false);
             };
             self.listen(&charter);
-            for process in seen.silent(&charter, self.server.lease) {
+            for process in seen.silent(&charter, self.server.lease, Instant::now()) {
                 if process != self.server.process {
                     warn!(group = %self.group, process, "a process is silent, it counts as dead");
                     charter.remove(&process);
@@ -214,7 +213,7 @@ impl Members {
     }
 
     /// Writes the progress of a unit anew, so that the process before can write it no more.
-    async fn fence(&self, unit: u32, start: u64) -> Result<(u64, Progress), StoreError> {
+    pub(super) async fn fence(&self, unit: u32, start: u64) -> Result<(u64, Progress), StoreError> {
         let subject = self.server.names.progress(unit, &self.group);
         for _ in 0..TRIES {
             let found = self.server.last(&subject).await?;
@@ -263,4 +262,47 @@ impl Members {
 
 async fn next(hints: &mut Option<Subscriber>) -> Option<async_nats::Message> {
     hints.as_mut()?.next().await
+}
+
+#[cfg(test)]
+mod tests {
+    use es_core::{Group, Subscription};
+
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(6);
+
+    fn charter() -> Charter {
+        let asked = Subscription::of(Group::new("billing").expect("a group"));
+        let mut charter = Charter::new("1".into(), &asked, 1, 0);
+        charter.beat("a", false);
+        charter
+    }
+
+    /// Looks so often, a second apart, and says who is silent at last.
+    fn looked(seen: &mut Seen, charter: &Charter, times: u32) -> Vec<String> {
+        let from = seen.looked;
+        let looks = (1..=times).map(|second| from + Duration::from_secs(second.into()));
+        looks.map(|now| seen.silent(charter, LEASE, now)).last().unwrap_or_default()
+    }
+
+    #[test]
+    fn whoever_says_nothing_for_a_lease_is_silent() {
+        let mut seen = Seen { beats: HashMap::new(), looked: Instant::now() };
+        let mut charter = charter();
+        assert!(looked(&mut seen, &charter, 7).is_empty());
+        charter.beat("a", false);
+        assert!(looked(&mut seen, &charter, 7).is_empty());
+        assert_eq!(looked(&mut seen, &charter, 1), ["a"]);
+    }
+
+    #[test]
+    fn silence_does_not_count_while_nobody_could_look() {
+        let mut seen = Seen { beats: HashMap::new(), looked: Instant::now() };
+        let charter = charter();
+        assert!(looked(&mut seen, &charter, 5).is_empty());
+        let later = seen.looked + 10 * LEASE;
+        assert!(seen.silent(&charter, LEASE, later).is_empty());
+        assert_eq!(looked(&mut seen, &charter, 7), ["a"]);
+    }
 }

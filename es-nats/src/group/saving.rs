@@ -113,3 +113,54 @@ impl Members {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use es_core::{ContentType, Group, Message, Name, Subscription, World};
+    use es_testkit::{contract::Place, servers::nats_url};
+
+    use super::*;
+    use crate::{
+        NatsOptions,
+        group::{
+            charter::Charter,
+            queue::{Arrived, Taken},
+        },
+        server::Server,
+    };
+
+    async fn members(place: &Place) -> Members {
+        let options = NatsOptions::new(nats_url()).prefix(place.name());
+        let server = Server::connect(options).await.expect("a server");
+        let group = Group::new("billing").expect("a group");
+        let charter = Charter::new("1".into(), &Subscription::of(group.clone()), 1, 0);
+        Members::new(group, &charter, Arc::new(server))
+    }
+
+    fn arrived(members: &Members) -> Arrived {
+        let kind = Name::from_static("order.placed");
+        let message = Message::new("1", kind, ContentType::JSON, "{}");
+        let to = members.group.clone().into();
+        Arrived { at: 1, partition: 0, to, message, given_back: None, unreadable: None }
+    }
+
+    #[tokio::test]
+    async fn whoever_was_taken_over_cannot_write_any_more() {
+        let place = Place::new(World::real());
+        let (before, after) = (members(&place).await, members(&place).await);
+        let (revision, progress) = before.fence(0, 0).await.expect("it is free");
+        before.queue.lock().begin(0, revision, progress, Vec::new());
+        before.queue.lock().push(arrived(&before));
+        let Some(Taken::Hand(unsettled)) = before.queue.lock().take() else { panic!("a message") };
+        after.fence(0, 0).await.expect("it is taken over");
+
+        before.queue.lock().settle(&unsettled).expect("it does not know yet");
+        before.save_all().await.expect("a server");
+        assert!(before.queue.lock().units.is_empty(), "now it knows");
+        let (_, progress) = after.fence(0, 0).await.expect("it is still ours");
+        assert_eq!(progress.to, 0, "what it settled is not written");
+        before.server.remove().await;
+    }
+}
