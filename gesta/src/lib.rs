@@ -14,6 +14,7 @@
 //! | `bus` | [`bus`]: messages between programs, over any broker |
 //! | `cache` | answers of queries that are remembered |
 //! | `redis` | [`redis`]: a broker, read models, and a cache of answers that processes share |
+//! | `nats` | [`nats`]: a broker on NATS JetStream |
 //! | `http` | [`http`]: tokens and versions in headers |
 //! | `messagepack` | a binary codec, `Codec::MessagePack` |
 //! | `schema` | a JSON Schema for each type of event |
@@ -54,6 +55,12 @@ pub mod redis {
     pub use es_redis_streams::{
         Cmd, RedisBroker, RedisCache, RedisOptions, RedisTx, RedisViews, cmd,
     };
+}
+
+/// A broker on NATS JetStream.
+#[cfg(feature = "nats")]
+pub mod nats {
+    pub use es_nats::{NatsBroker, NatsOptions};
 }
 
 /// Tokens and versions on their way through HTTP.

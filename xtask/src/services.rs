@@ -14,7 +14,7 @@ use crate::{
     workspace::{Workspace, answers, build_debug},
 };
 
-const ALL: [Service; 2] = [POSTGRES, REDIS];
+const ALL: [Service; 3] = [POSTGRES, REDIS, NATS];
 
 const POSTGRES: Service = Service {
     name: "Postgres",
@@ -46,6 +46,21 @@ const REDIS: Service = Service {
     ],
     container: ["redis", "6379"],
     url: redis_url,
+};
+
+const NATS: Service = Service {
+    name: "NATS",
+    variable: "GESTA_NATS_URL",
+    usual: usual_nats,
+    answers: nats_answers,
+    private: &["private-nats"],
+    install: &[
+        "apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install --yes nats-server",
+        "apk add nats-server",
+        "brew install nats-server",
+    ],
+    container: ["nats", "4222"],
+    url: nats_url,
 };
 
 /// A server, and where it may come from.
@@ -257,6 +272,29 @@ fn redis_answers(url: &str) -> bool {
         let mut answer = [0; 5];
         stream.read_exact(&mut answer)?;
         Ok(&answer == b"+PONG")
+    };
+    asked().unwrap_or(false)
+}
+
+fn usual_nats() -> Vec<String> {
+    vec![nats_url("127.0.0.1:4222")]
+}
+
+fn nats_url(address: &str) -> String {
+    format!("nats://{address}")
+}
+
+/// Whether it has JetStream and lets us in without a password.
+fn nats_answers(url: &str) -> bool {
+    let asked = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect(url.trim_start_matches("nats://"))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut said = BufReader::new(stream.try_clone()?).lines();
+        let has_streams = |line: &String| line.contains("\"jetstream\":true");
+        let has_streams = said.next().transpose()?.as_ref().is_some_and(has_streams);
+        stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")?;
+        let answer = said.next().transpose()?;
+        Ok(has_streams && answer.is_some_and(|answer| answer.starts_with("PONG")))
     };
     asked().unwrap_or(false)
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a Postgres that can be killed, paused and filled up | `PrivatePostgres`, on Unix |
 //! | a Redis that can be killed | [`PrivateRedis`] |
+//! | a NATS server that can be killed | [`PrivateNats`] |
 //! | a network that cuts, delays and swallows | [`Proxy`] |
 //!
 //! Everything here blocks its thread and needs no runtime. Nothing is random: a
@@ -14,6 +15,7 @@ mod carrying;
 #[cfg(unix)]
 mod disk;
 mod error;
+mod nats;
 #[cfg(unix)]
 mod postgres;
 #[cfg(unix)]
@@ -25,6 +27,7 @@ mod requests;
 mod running;
 
 pub use error::ServerError;
+pub use nats::{PrivateNats, nats_answers};
 #[cfg(unix)]
 pub use postgres::PrivatePostgres;
 pub use proxy::{Proxy, containing};
@@ -49,4 +52,14 @@ pub fn postgres_url() -> String {
 /// ```
 pub fn redis_url() -> String {
     std::env::var("GESTA_REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".into())
+}
+
+/// Where the NATS server is that tests share: `GESTA_NATS_URL`, which `cargo xtask test`
+/// sets, or else the standard port of this machine.
+///
+/// ```
+/// assert!(es_testkit::servers::nats_url().starts_with("nats"));
+/// ```
+pub fn nats_url() -> String {
+    std::env::var("GESTA_NATS_URL").unwrap_or_else(|_| "nats://127.0.0.1:4222".into())
 }

@@ -1,0 +1,247 @@
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_nats::HeaderMap;
+use async_trait::async_trait;
+use es_core::{
+    Address, Begin, Consumer, Deliveries, Group, Message, Publisher, StoreError, Subscription,
+    TopicPattern,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    earlier,
+    envelope::{self, Notice},
+    error::{contended, disagree, rewound, unavailable, unpublished},
+    group::{Members, charter::Charter},
+    server::{Put, Server, json, parse},
+};
+
+/// Messages that are sent before the first of them has to be confirmed.
+const AT_ONCE: usize = 512;
+/// How often it is tried to found or to join a group that others change.
+const TRIES: usize = 100;
+/// How long a notice may take to come back to this process.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
+
+/// A broker on the streams of a NATS server; clones share it. See [`NatsOptions`] for how
+/// it is made.
+///
+/// # Promises
+///
+/// Those of the ports, and:
+///
+/// - A group gets its messages in the order in which the server has them, as far as they go
+///   to one process, and those that come again before those that are new.
+/// - [`ack`](es_core::Delivery::ack) does not wait for the server: what is acknowledged is
+///   written a few milliseconds later, many at once. If the process dies, what it
+///   acknowledged in its last milliseconds comes again.
+/// - The processes of a group share its partitions: each is handed out by one process at a
+///   time. It goes to another one when nothing of it is in hand, or when its process was
+///   silent for the [lease](crate::NatsOptions::lease).
+/// - What waits for its next try waits no longer when its partition goes to another process,
+///   and its tries are counted anew there.
+///
+/// [`NatsOptions`]: crate::NatsOptions
+///
+/// ```no_run
+/// use es_core::{
+///     Consumer, ContentType, Group, Message, Name, Publisher, Subscription, Topic, TopicPattern,
+/// };
+/// use es_nats::NatsOptions;
+/// use futures_util::StreamExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = NatsOptions::new("nats://127.0.0.1:4222").prefix("shop").connect().await?;
+/// let billing = Subscription::of(Group::new("billing")?).to(TopicPattern::new("order.*")?);
+/// let mut deliveries = broker.consume(billing).await?;
+/// let message = Message::new("1", Name::new("order.placed")?, ContentType::JSON, "{}");
+/// broker.publish(&Topic::new("order.placed")?.into(), vec![message]).await?;
+///
+/// let delivery = deliveries.next().await.expect("a delivery")?;
+/// assert_eq!(delivery.message.id, "1");
+/// delivery.ack().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct NatsBroker {
+    pub(crate) server: Arc<Server>,
+    groups: Groups,
+}
+
+/// The groups that have members in this process.
+type Groups = Arc<Mutex<HashMap<Group, Arc<Members>>>>;
+
+impl NatsBroker {
+    pub(crate) fn new(server: Server) -> Self {
+        Self { server: Arc::new(server), groups: Groups::default() }
+    }
+
+    /// Waits until the members of this process, if it has some that this concerns, know of
+    /// a notice.
+    pub(crate) async fn heard(&self, group: &Group, partition: u32, notice: u64) {
+        let members = self.groups.lock().get(group).cloned();
+        if let Some(members) = members {
+            tokio::select! {
+                () = members.heard(partition, notice) => {}
+                () = self.server.world.sleep(HEARD_WITHIN) => {}
+            }
+        }
+    }
+
+    /// Founds the group, or joins it with what it does not listen to yet.
+    async fn join(&self, asked: &Subscription) -> Result<Charter, StoreError> {
+        let subject = self.server.names.charter(&asked.group);
+        let mut copied = None;
+        for _ in 0..TRIES {
+            let found = self.server.last(&subject).await?;
+            let (revision, charter) = match found {
+                None => (0, self.founded(asked).await?),
+                Some(found) => {
+                    let known: Charter = parse(&subject, &found.payload)?;
+                    if !known.agrees_with(asked) {
+                        return Err(disagree(&asked.group));
+                    }
+                    (found.sequence, self.joined(known, asked, &mut copied).await?)
+                }
+            };
+            let written = json(&charter);
+            let put = self.server.put(&subject, HeaderMap::new(), written, Some(revision)).await?;
+            if let Put::Done(_) = put {
+                if revision > 0 && !asked.patterns.is_empty() {
+                    // Whoever reads for the group looks at the charter before it goes on.
+                    self.server.notify(&asked.group, 0, Notice::Listens).await?;
+                }
+                return Ok(charter);
+            }
+        }
+        Err(contended(&asked.group))
+    }
+
+    async fn founded(&self, asked: &Subscription) -> Result<Charter, StoreError> {
+        let (_, last) = self.server.ends().await?;
+        let after = match asked.begin {
+            Begin::Now => last,
+            Begin::Earliest => 0,
+        };
+        let patterns = if asked.patterns.is_empty() { last } else { after };
+        let start = patterns.min(earlier::before_queue(&self.server, &asked.group, last).await?);
+        let id = format!("{:016x}", self.server.world.random_u64());
+        let mut charter = Charter::new(id, asked, self.server.names.partitions, start);
+        charter.listen(asked.patterns.clone(), after);
+        Ok(charter)
+    }
+
+    /// What was there earlier is copied once, however often others get in between.
+    async fn joined(
+        &self,
+        known: Charter,
+        asked: &Subscription,
+        copied: &mut Option<(Vec<TopicPattern>, u64)>,
+    ) -> Result<Charter, StoreError> {
+        let (unknown, mut charter) = (known.unknown(asked), known);
+        let (_, last) = self.server.ends().await?;
+        if charter.listens_after() > last {
+            return Err(rewound(&asked.group));
+        }
+        if unknown.is_empty() {
+            return Ok(charter);
+        }
+        let after = match copied {
+            Some((patterns, until)) if *patterns == unknown => *until,
+            _ if asked.begin == Begin::Earliest => {
+                earlier::copy(&self.server, &asked.group, &charter, &unknown, last).await?;
+                *copied = Some((unknown.clone(), last));
+                last
+            }
+            _ => last,
+        };
+        charter.listen(unknown, after);
+        Ok(charter)
+    }
+
+    /// The members of this process, who begin to work if they are new.
+    fn members(&self, group: &Group, charter: &Charter) -> Arc<Members> {
+        let mut groups = self.groups.lock();
+        if let Some(known) = groups.get(group) {
+            if known.id == charter.id && !known.is_closed() {
+                return Arc::clone(known);
+            }
+            known.close();
+        }
+        let server = Arc::clone(&self.server);
+        let members = Arc::new(Members::new(group.clone(), charter, server));
+        groups.insert(group.clone(), Arc::clone(&members));
+        self.server.world.detach(work(Arc::clone(&self.groups), Arc::clone(&members)));
+        members
+    }
+}
+
+/// Works until the last member has left.
+async fn work(groups: Groups, members: Arc<Members>) {
+    loop {
+        members.work().await;
+        let mut groups = groups.lock();
+        if members.is_empty() || members.is_closed() {
+            if groups.get(&members.group).is_some_and(|known| Arc::ptr_eq(known, &members)) {
+                groups.remove(&members.group);
+            }
+            members.close();
+            return;
+        }
+    }
+}
+
+#[async_trait]
+impl Publisher for NatsBroker {
+    async fn publish(&self, to: &Address, messages: Vec<Message>) -> Result<(), StoreError> {
+        let mut written = Vec::with_capacity(messages.len());
+        for message in messages {
+            let headers = envelope::headers(&message)?;
+            self.server.check(&headers, &message.payload)?;
+            let partition = self.server.names.partition(&message);
+            let subject = match to {
+                Address::Topic(topic) => self.server.names.topic(partition, topic),
+                Address::Queue(group) => self.server.names.group(partition, group),
+            };
+            written.push((subject, headers, message.payload));
+        }
+        let mut written = written.into_iter();
+        while written.len() > 0 {
+            let mut sent = Vec::with_capacity(written.len().min(AT_ONCE));
+            for (subject, headers, payload) in written.by_ref().take(AT_ONCE) {
+                sent.push(self.server.send(subject, headers, payload).await?);
+            }
+            for confirmed in sent {
+                confirmed.await.map_err(unpublished)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Consumer for NatsBroker {
+    async fn consume(&self, subscription: Subscription) -> Result<Deliveries, StoreError> {
+        let charter = self.join(&subscription).await?;
+        let members = self.members(&subscription.group, &charter);
+        Ok(members.deliveries(subscription.window))
+    }
+
+    async fn forget(&self, group: &Group) -> Result<(), StoreError> {
+        let names = &self.server.names;
+        if let Some(members) = self.groups.lock().remove(group) {
+            members.close();
+        }
+        // The charter first: without it nobody writes the rest.
+        for like in [names.charter(group), names.all_progress(group), names.letters(group)] {
+            let purged = self.server.state.purge().filter(like).await;
+            purged.map_err(|error| unavailable("the group is not wholly forgotten", error))?;
+        }
+        let purged = self.server.messages.purge().filter(names.all_of_group(group)).await;
+        purged.map_err(|error| unavailable("its queue is not forgotten", error))?;
+        self.server.hint(group).await;
+        Ok(())
+    }
+}

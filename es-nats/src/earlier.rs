@@ -1,0 +1,91 @@
+//! What was there before a group, or before it listened to a pattern.
+
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use es_core::{Address, Group, StoreError, Topic, TopicPattern};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    envelope,
+    error::{unavailable, unpublished},
+    group::{charter::Charter, consumer},
+    names::{Spot, To},
+    server::Server,
+};
+
+/// Messages that are copied before the first copy has to be confirmed.
+const AT_ONCE: usize = 256;
+
+/// The number before the first message that waits in the queue of the group, or `last`.
+pub(crate) async fn before_queue(
+    server: &Server,
+    group: &Group,
+    last: u64,
+) -> Result<u64, StoreError> {
+    let subject = server.names.all_of_group(group);
+    match server.messages.get_first_raw_message_by_subject(subject, 1).await {
+        Ok(first) => Ok(last.min(first.sequence - 1)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(last),
+        Err(error) => Err(unavailable("the server did not tell what waits", error)),
+    }
+}
+
+/// Copies to the queue of the group what it would have been given until `last`, had it
+/// listened to these patterns too.
+pub(crate) async fn copy(
+    server: &Server,
+    group: &Group,
+    charter: &Charter,
+    patterns: &[TopicPattern],
+    last: u64,
+) -> Result<(), StoreError> {
+    for (at, pattern) in patterns.iter().enumerate() {
+        let is_known = |number: u64, topic: &Topic| {
+            charter.patterns.iter().any(|listened| listened.matches(number, topic))
+                || patterns[..at].iter().any(|pattern| pattern.matches(topic))
+        };
+        copy_pattern(server, group, pattern, last, is_known).await?;
+    }
+    Ok(())
+}
+
+async fn copy_pattern(
+    server: &Server,
+    group: &Group,
+    pattern: &TopicPattern,
+    last: u64,
+    is_known: impl Fn(u64, &Topic) -> bool,
+) -> Result<(), StoreError> {
+    let failed = |error| unavailable("what was there before cannot be read", error);
+    let consumer = consumer(server, 1, vec![server.names.topics_like(pattern)]).await?;
+    let mut pending = consumer.cached_info().num_pending;
+    let mut messages = consumer.messages().await.map_err(failed)?;
+    let mut copies = Vec::new();
+    while pending > 0 {
+        let Some(message) = messages.next().await else { break };
+        let message = message.map_err(|error| unavailable("nothing is delivered", error))?;
+        let info = message.info().map_err(|why| crate::error::damaged("a reply", why))?;
+        let number = info.stream_sequence;
+        pending = if number >= last { 0 } else { info.pending };
+        let spot = server.names.read(&message.subject);
+        let Some(Spot { partition, to: To::Topic(topic) }) = spot else { continue };
+        let Ok(topic) = Topic::new(topic) else { continue };
+        if number > last || is_known(number, &topic) {
+            continue;
+        }
+        let mut headers = message.headers.clone().unwrap_or_default();
+        envelope::redirect(&mut headers, &Address::from(topic), None)?;
+        let subject = server.names.group(partition, group);
+        copies.push(server.send(subject, headers, message.payload.clone()).await?);
+        if copies.len() >= AT_ONCE {
+            confirm(&mut copies).await?;
+        }
+    }
+    confirm(&mut copies).await
+}
+
+async fn confirm(
+    copies: &mut Vec<async_nats::jetstream::context::PublishAckFuture>,
+) -> Result<(), StoreError> {
+    let copies = stream::iter(copies.drain(..).map(Ok));
+    copies.try_for_each(async |copy| copy.await.map(drop).map_err(unpublished)).await
+}

@@ -1,0 +1,316 @@
+//! One group in this process: its members, and what is handed out to them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use es_core::{Deliveries, Delivery, Fault, Group, Settlement, StoreError};
+use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
+
+pub(crate) mod charter;
+
+mod keeping;
+mod queue;
+mod reading;
+mod saving;
+mod unit;
+
+use charter::Charter;
+pub(crate) use queue::Unsettled;
+use queue::{Queue, Taken};
+pub(crate) use reading::consumer;
+
+use crate::{
+    error::{fenced, forgotten, unsaved},
+    letters,
+    server::Server,
+};
+
+/// How long it is waited for the server to learn of a dead letter.
+const SAVED_WITHIN: Duration = Duration::from_secs(30);
+
+/// The members that one group has in this process. Three loops work for them, in one task:
+/// one keeps what this process has of the group, one reads, one saves.
+#[derive(Debug)]
+pub(crate) struct Members {
+    pub(crate) group: Group,
+    /// The charter's.
+    pub(crate) id: String,
+    server: Arc<Server>,
+    queue: Mutex<Queue>,
+    /// How many there are.
+    count: AtomicUsize,
+    is_closed: AtomicBool,
+    /// Until when others take it for sure that this process lives.
+    alive_until: Mutex<Instant>,
+    /// Wakes whoever waits for a message, or for one to be saved.
+    changed: Notify,
+    /// Wakes the loop that keeps.
+    keep: Notify,
+    /// Wakes the loop that reads.
+    read: Notify,
+    /// Wakes the loop that saves.
+    save: Notify,
+    saving: tokio::sync::Mutex<()>,
+    /// The number of the last notice that was read.
+    told: watch::Sender<u64>,
+}
+
+/// Somebody who takes part.
+struct Member {
+    members: Arc<Members>,
+    window: Arc<Semaphore>,
+}
+
+impl Members {
+    pub(crate) fn new(group: Group, charter: &Charter, server: Arc<Server>) -> Self {
+        Self {
+            group,
+            id: charter.id.clone(),
+            server,
+            queue: Mutex::new(Queue::new(charter)),
+            count: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
+            alive_until: Mutex::new(Instant::now()),
+            changed: Notify::new(),
+            keep: Notify::new(),
+            read: Notify::new(),
+            save: Notify::new(),
+            saving: tokio::sync::Mutex::default(),
+            told: watch::Sender::new(0),
+        }
+    }
+
+    /// Works for the members until there are none, or the group is forgotten.
+    pub(crate) async fn work(&self) {
+        tokio::select! {
+            () = self.keep() => {}
+            () = self.read() => {}
+            () = self.save() => {}
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Lets nobody have anything any more: the group is not what it was.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.changed.notify_waiters();
+        self.keep.notify_one();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// Looks at the charter soon.
+    pub(crate) fn wake(&self) {
+        self.keep.notify_one();
+    }
+
+    /// Waits until it has read a notice of this partition, if it has the partition.
+    pub(crate) async fn heard(&self, partition: u32, notice: u64) {
+        let has_it = {
+            let queue = self.queue.lock();
+            queue.units.contains_key(&queue.unit_of(partition))
+        };
+        if has_it {
+            // The sender lives as long as we do.
+            let _ = self.told.subscribe().wait_for(|told| *told >= notice).await;
+        }
+    }
+
+    /// What a new member gets.
+    pub(crate) fn deliveries(self: Arc<Self>, window: usize) -> Deliveries {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.wake();
+        let member = Member { members: self, window: Arc::new(Semaphore::new(window)) };
+        stream::unfold(Some(member), |member| async move {
+            let member = member?;
+            match member.next().await {
+                Ok(delivery) => Some((Ok(delivery), Some(member))),
+                Err(closed) => Some((Err(closed), None)),
+            }
+        })
+        .boxed()
+    }
+
+    fn wake_if_leaving(&self) {
+        if self.is_empty() || self.queue.lock().is_leaving() {
+            self.wake();
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        Instant::now() < *self.alive_until.lock()
+    }
+
+    fn take(&self) -> Option<Taken> {
+        if self.is_alive() { self.queue.lock().take() } else { None }
+    }
+
+    /// Waits until the server knows of this change.
+    async fn saved(&self, unsettled: &Unsettled, changes: u64) -> Result<(), StoreError> {
+        let all = async {
+            loop {
+                let mut changed = std::pin::pin!(self.changed.notified());
+                changed.as_mut().enable();
+                match self.queue.lock().is_saved(unsettled, changes) {
+                    Some(true) => return Ok(()),
+                    Some(false) => {}
+                    None => return Err(fenced(&self.group)),
+                }
+                changed.await;
+            }
+        };
+        tokio::select! {
+            saved = all => saved,
+            () = self.server.world.sleep(SAVED_WITHIN) => Err(unsaved(&self.group, SAVED_WITHIN)),
+        }
+    }
+}
+
+impl Member {
+    async fn next(&self) -> Result<Delivery, StoreError> {
+        let held = Arc::clone(&self.window).acquire_owned().await;
+        let mut held = Some(held.expect("the semaphore is never closed"));
+        loop {
+            let mut changed = std::pin::pin!(self.members.changed.notified());
+            // From now on, so that no change between the look and the wait is lost.
+            changed.as_mut().enable();
+            if self.members.is_closed() {
+                return Err(forgotten(&self.members.group));
+            }
+            match self.members.take() {
+                Some(Taken::Hand(unsettled)) => {
+                    return Ok(delivery(Arc::clone(&self.members), unsettled, held.take()));
+                }
+                Some(Taken::Bury(unsettled, fault)) => self.bury(unsettled, fault).await,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// What fails here is tried again.
+    async fn bury(&self, mut unsettled: Unsettled, fault: Fault) {
+        let tries = unsettled.attempt;
+        unsettled.attempt = 0;
+        let members = Arc::clone(&self.members);
+        let handed = Handed { members, unsettled: Some(unsettled), is_settled: false, _held: None };
+        if let Err(error) = handed.bury(fault).await {
+            tracing::warn!(%error, group = %self.members.group, "a message cannot be kept apart");
+            let pause = Duration::from_millis(50 << tries.min(6));
+            self.members.server.world.sleep(pause).await;
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.members.count.fetch_sub(1, Ordering::SeqCst);
+        self.members.wake();
+        self.members.changed.notify_waiters();
+    }
+}
+
+/// A message in the hands of a member; if it is dropped, it goes back.
+struct Handed {
+    members: Arc<Members>,
+    unsettled: Option<Unsettled>,
+    is_settled: bool,
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+impl Handed {
+    async fn settle(self, settlement: Settlement) -> Result<(), StoreError> {
+        match settlement {
+            Settlement::Ack => self.settled(Queue::settle).map(|_| ()),
+            Settlement::DeadLetter(fault) => self.bury(fault).await,
+            Settlement::Retry(after) => {
+                self.keep_for(after);
+                Ok(())
+            }
+        }
+    }
+
+    /// What is settled is written soon, many at once; if this process dies before, the
+    /// message comes again.
+    fn settled(
+        mut self,
+        how: fn(&mut Queue, &Unsettled) -> Option<u64>,
+    ) -> Result<(Self, u64), StoreError> {
+        let unsettled = self.unsettled.as_ref().expect("it is taken out by whoever ends it");
+        let changes = how(&mut self.members.queue.lock(), unsettled);
+        self.is_settled = true;
+        self.members.save.notify_one();
+        self.members.changed.notify_waiters();
+        match changes {
+            Some(changes) => Ok((self, changes)),
+            None => Err(fenced(&self.members.group)),
+        }
+    }
+
+    /// First it stands among the dead letters, then it is settled.
+    async fn bury(self, fault: Fault) -> Result<(), StoreError> {
+        let unsettled = self.unsettled.as_ref().expect("it is taken out by whoever ends it");
+        letters::write(&self.members.server, &self.members.group, unsettled, &fault).await?;
+        let (buried, changes) = self.settled(Queue::bury)?;
+        let unsettled = buried.unsettled.as_ref().expect("it is taken out by whoever ends it");
+        buried.members.saved(unsettled, changes).await
+    }
+
+    /// The task that waits ends with the message back in the queue. Whoever takes over
+    /// meanwhile does not wait for it.
+    fn keep_for(mut self, after: Duration) {
+        let unsettled = self.unsettled.take().expect("it is taken out by whoever ends it");
+        let wait = self.members.server.world.sleep(after);
+        self.members.queue.lock().let_go(&unsettled);
+        self.members.wake_if_leaving();
+        let world = self.members.server.world.clone();
+        world.detach(async move {
+            wait.await;
+            self.members.queue.lock().put_back(unsettled);
+            self.members.changed.notify_waiters();
+        });
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        let Some(unsettled) = self.unsettled.take() else { return };
+        {
+            let mut queue = self.members.queue.lock();
+            queue.let_go(&unsettled);
+            if !self.is_settled {
+                queue.put_back(unsettled);
+            }
+        }
+        if !self.is_settled {
+            self.members.changed.notify_waiters();
+        }
+        self.members.wake_if_leaving();
+    }
+}
+
+fn delivery(
+    members: Arc<Members>,
+    unsettled: Unsettled,
+    held: Option<OwnedSemaphorePermit>,
+) -> Delivery {
+    let (to, message, attempt) =
+        (unsettled.to.clone(), unsettled.message.clone(), unsettled.attempt);
+    let handed = Handed { members, unsettled: Some(unsettled), is_settled: false, _held: held };
+    Delivery::new(to, message, attempt, |settlement| Box::pin(handed.settle(settlement)))
+}

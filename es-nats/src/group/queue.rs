@@ -1,0 +1,311 @@
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use es_core::{Address, Fault, FaultKind, Lane, Lanes, Message, Order, Topic};
+
+use super::{
+    charter::{Charter, Listened},
+    unit::{Progress, Unit},
+};
+use crate::names::{Spot, To};
+
+/// Most messages that wait in this process to be handed out.
+const WAITING: usize = 10_000;
+/// Most bytes of them.
+const WAITING_BYTES: usize = 64 * 1_024 * 1_024;
+
+/// What this process has to do for a group.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    order: Order,
+    parks: bool,
+    patterns: Vec<Listened>,
+    pub(crate) units: HashMap<u32, Unit>,
+    epochs: u64,
+    lanes: Lanes<Lane, Unsettled>,
+    bytes: Arc<AtomicUsize>,
+    /// Grows when what is read, or from where on, has to change.
+    pub(crate) version: u64,
+    /// Whether all is read that was there when a unit was taken.
+    is_caught_up: bool,
+}
+
+/// A message that waits or is in the hands of a member.
+#[derive(Debug)]
+pub(crate) struct Unsettled {
+    unit: u32,
+    epoch: u64,
+    /// Where it stands in the stream.
+    pub(crate) at: u64,
+    /// Its place in its order, and its number among the dead letters.
+    pub(crate) number: u64,
+    lane: Option<Lane>,
+    pub(crate) attempt: u32,
+    pub(crate) to: Address,
+    pub(crate) message: Message,
+    /// Why nobody can read it.
+    unreadable: Option<String>,
+    _weight: Weight,
+}
+
+/// Bytes that are counted as long as they are here.
+#[derive(Debug)]
+struct Weight(Arc<AtomicUsize>, usize);
+
+/// A message as it was read.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) at: u64,
+    pub(crate) partition: u32,
+    pub(crate) to: Address,
+    pub(crate) message: Message,
+    pub(crate) given_back: Option<u64>,
+    pub(crate) unreadable: Option<String>,
+}
+
+/// What is to become of a message that was taken.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Hand(Unsettled),
+    Bury(Unsettled, Fault),
+}
+
+impl Queue {
+    pub(crate) fn new(charter: &Charter) -> Self {
+        Self {
+            order: charter.order(),
+            parks: charter.parks,
+            patterns: charter.patterns.clone(),
+            units: HashMap::new(),
+            epochs: 0,
+            lanes: Lanes::default(),
+            bytes: Arc::default(),
+            version: 0,
+            is_caught_up: true,
+        }
+    }
+
+    pub(crate) fn unit_of(&self, partition: u32) -> u32 {
+        if self.order == Order::Whole { 0 } else { partition }
+    }
+
+    pub(crate) fn lane(&self, message: &Message) -> Option<Lane> {
+        Lane::of(message, self.order)
+    }
+
+    pub(crate) fn patterns(&self) -> &[Listened] {
+        &self.patterns
+    }
+
+    /// Whether the patterns are others than before.
+    pub(crate) fn listen(&mut self, patterns: &[Listened]) -> bool {
+        let is_new = self.patterns != patterns;
+        if is_new {
+            self.patterns = patterns.to_vec();
+        }
+        is_new
+    }
+
+    /// Takes a unit, with the dead letters of its lanes if their followers are parked.
+    pub(crate) fn begin(
+        &mut self,
+        unit: u32,
+        revision: u64,
+        progress: Progress,
+        letters: Vec<(Lane, u64)>,
+    ) {
+        self.epochs += 1;
+        self.units.insert(unit, Unit::new(self.epochs, revision, progress, letters));
+        self.version += 1;
+        // What was given back has to be known before what follows it is handed out.
+        self.is_caught_up &= !self.parks;
+    }
+
+    /// Loses a unit: what waits of it is left out when its turn comes.
+    pub(crate) fn end(&mut self, unit: u32) {
+        self.units.remove(&unit);
+    }
+
+    /// Loses all of them.
+    pub(crate) fn end_all(&mut self) {
+        self.units.clear();
+    }
+
+    /// Whether a unit waits to be given up.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.units.values().any(|unit| unit.is_leaving)
+    }
+
+    /// The first number that is of interest, if any is.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.units.values().filter(|unit| !unit.is_leaving).map(Unit::next).min()
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.lanes.len() < WAITING && self.bytes.load(Ordering::Relaxed) < WAITING_BYTES
+    }
+
+    pub(crate) fn caught_up(&mut self) {
+        self.is_caught_up = true;
+    }
+
+    /// Whether this process has to know of what stands there.
+    pub(crate) fn wants(&self, at: u64, spot: &Spot<'_>) -> bool {
+        let listens =
+            |topic: &Topic| self.patterns.iter().any(|listened| listened.matches(at, topic));
+        let unit = self.units.get(&self.unit_of(spot.partition));
+        unit.is_some_and(|unit| unit.wants(at))
+            && match spot.to {
+                To::Group(_) => true,
+                To::Topic(topic) => Topic::new(topic).is_ok_and(|topic| listens(&topic)),
+            }
+    }
+
+    /// All was read up to there, by this version. Says whether it is worth to be written.
+    pub(crate) fn read_to(&mut self, at: u64, version: u64) -> bool {
+        let units = self.units.values_mut();
+        version == self.version && units.fold(false, |is_far, unit| unit.read_to(at) | is_far)
+    }
+
+    pub(crate) fn push(&mut self, arrived: Arrived) {
+        let (number, lane) = (self.number(&arrived), self.lane(&arrived.message));
+        let unit_of = self.unit_of(arrived.partition);
+        let Some(unit) = self.units.get_mut(&unit_of) else { return };
+        unit.push(arrived.at);
+        if let Some(letter) = arrived.given_back
+            && !unit.give_back(letter)
+        {
+            // A crash had doubled it.
+            unit.settle(arrived.at, None);
+            return;
+        }
+        let bytes = arrived.message.payload.len();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let Arrived { at, to, message, unreadable, .. } = arrived;
+        let unsettled = Unsettled {
+            unit: unit_of,
+            epoch: unit.epoch,
+            at,
+            number,
+            lane: lane.clone(),
+            attempt: 1,
+            to,
+            message,
+            unreadable,
+            _weight: Weight(Arc::clone(&self.bytes), bytes),
+        };
+        self.lanes.push(number, lane, unsettled);
+    }
+
+    fn number(&self, arrived: &Arrived) -> u64 {
+        arrived.given_back.unwrap_or(arrived.at)
+    }
+
+    /// A dead letter of this partition was discarded.
+    pub(crate) fn exhume(&mut self, at: u64, partition: u32, letter: u64) {
+        let unit = self.unit_of(partition);
+        if let Some(unit) = self.units.get_mut(&unit) {
+            unit.exhume(letter);
+            unit.push(at);
+            unit.settle(at, None);
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Taken> {
+        if !self.is_caught_up && self.has_room() {
+            return None;
+        }
+        loop {
+            let (_, unsettled) = self.lanes.take()?;
+            let Some(unit) = self.current(&unsettled).filter(|unit| !unit.is_leaving) else {
+                self.release(&unsettled);
+                continue;
+            };
+            let (lane, number) = (unsettled.lane.as_ref(), unsettled.number);
+            if unit.is_parked(lane, number) {
+                unit.settle(unsettled.at, None);
+                self.release(&unsettled);
+                continue;
+            }
+            unit.in_hand += 1;
+            let fault = match &unsettled.unreadable {
+                Some(why) => Some(Fault::new(FaultKind::Undecodable, why)),
+                None => unit.stands_behind(lane, number).then(behind),
+            };
+            return Some(match fault {
+                Some(fault) => Taken::Bury(unsettled, fault),
+                None => Taken::Hand(unsettled),
+            });
+        }
+    }
+
+    /// The unit of a message, unless it was lost since.
+    pub(crate) fn current(&mut self, unsettled: &Unsettled) -> Option<&mut Unit> {
+        self.units.get_mut(&unsettled.unit).filter(|unit| unit.epoch == unsettled.epoch)
+    }
+
+    /// Puts back what is in hand no more, for another try.
+    pub(crate) fn put_back(&mut self, mut unsettled: Unsettled) {
+        let is_ours = self.current(&unsettled).is_some_and(|unit| !unit.is_leaving);
+        if is_ours {
+            unsettled.attempt = unsettled.attempt.saturating_add(1);
+            self.lanes.put_back(unsettled.number, unsettled);
+        } else {
+            self.release(&unsettled);
+        }
+    }
+
+    /// It is in no hand any more, whatever becomes of it.
+    pub(crate) fn let_go(&mut self, unsettled: &Unsettled) {
+        if let Some(unit) = self.current(unsettled) {
+            unit.in_hand -= 1;
+        }
+    }
+
+    /// It is settled; returns how many changes there are with this, unless the unit is lost.
+    pub(crate) fn settle(&mut self, unsettled: &Unsettled) -> Option<u64> {
+        self.release(unsettled);
+        let unit = self.current(unsettled)?;
+        let given_back = (unsettled.number != unsettled.at).then_some(unsettled.number);
+        unit.settle(unsettled.at, given_back);
+        Some(unit.changes())
+    }
+
+    /// The same of what is a dead letter now.
+    pub(crate) fn bury(&mut self, unsettled: &Unsettled) -> Option<u64> {
+        if self.parks
+            && let Some(lane) = unsettled.lane.clone()
+        {
+            let number = unsettled.number;
+            self.current(unsettled)?.park(lane, number);
+        }
+        self.settle(unsettled)
+    }
+
+    /// Whether all that has to be known of this change is on the server; `None` if the unit
+    /// is lost.
+    pub(crate) fn is_saved(&mut self, unsettled: &Unsettled, changes: u64) -> Option<bool> {
+        self.current(unsettled).map(|unit| unit.is_saved(changes))
+    }
+
+    fn release(&mut self, unsettled: &Unsettled) {
+        if let Some(lane) = &unsettled.lane {
+            self.lanes.done(lane);
+        }
+    }
+}
+
+fn behind() -> Fault {
+    Fault::new(FaultKind::Behind, "an earlier one is a dead letter")
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,162 @@
+//! Processes that die without a word.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, ToSocketAddrs},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use es_core::Consumer;
+use es_nats::NatsOptions;
+use es_testkit::servers::Proxy;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+
+use crate::site::{LEASE, Seen, Site, asks, in_turns, next, publish, take};
+
+/// Tells the other program of this file that it is one, and at which prefix.
+const PREFIX: &str = "GESTA_TEST_NATS_PREFIX";
+const URL: &str = "GESTA_TEST_NATS_URL";
+
+/// Not a test, but the process that is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_member_that_is_killed() {
+    let (Ok(prefix), Ok(url)) = (std::env::var(PREFIX), std::env::var(URL)) else { return };
+    let broker = NatsOptions::new(url).prefix(prefix).lease(LEASE).connect().await;
+    let broker = broker.expect("a server");
+    let mut member = broker.consume(asks("orders")).await.expect("a member");
+    loop {
+        let delivery = next(&mut member).await;
+        let mut said = std::io::stdout();
+        writeln!(said, "\nhandled {}", delivery.message.id).expect("somebody who listens");
+        said.flush().expect("somebody who listens");
+        delivery.ack().await.expect("an answer that arrives");
+    }
+}
+
+/// A child, and what it says that it handled.
+fn child(site: &Site) -> (Child, mpsc::Receiver<String>) {
+    let mut child = Command::new(std::env::current_exe().expect("this program"));
+    child.args(["--exact", "dying::the_member_that_is_killed", "--nocapture"]);
+    child.env(PREFIX, &site.prefix).env(URL, &site.url);
+    let mut child = child.stdout(Stdio::piped()).spawn().expect("a process");
+    let said = BufReader::new(child.stdout.take().expect("a pipe"));
+    let (tell, told) = mpsc::channel(10_000);
+    thread::spawn(move || {
+        for line in said.lines().map_while(Result::ok) {
+            if let Some(id) = line.strip_prefix("handled ") {
+                tell.blocking_send(id.to_owned()).expect("somebody who listens");
+            }
+        }
+    });
+    (child, told)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_killed_is_taken_over_without_loss_and_in_order() {
+    Site::run(async |site| {
+        let broker = site.broker().await;
+        // So that it begins before the child.
+        drop(broker.consume(asks("orders")).await.expect("a member"));
+        let (mut child, mut told) = child(site);
+        publish(&broker, "orders", in_turns(30, 1..=200)).await;
+        let mut seen = Seen::default();
+        for _ in 0..500 {
+            seen.see(&told.recv().await.expect("it works"));
+        }
+        let mut member = broker.consume(asks("orders")).await.expect("a member");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be killed");
+        // What it had handled before.
+        while let Some(id) = told.recv().await {
+            seen.see(&id);
+        }
+        while seen.count < 6_000 {
+            let delivery = next(&mut member).await;
+            seen.see(&delivery.message.id);
+            delivery.ack().await.expect("an answer that arrives");
+        }
+    })
+    .await;
+}
+
+/// It lives, but nobody hears of it: what it has is given to others, and it must know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_cut_off_hands_out_nothing_that_others_have() {
+    Site::run(async |site| {
+        let proxy = Proxy::new(address(&site.url)).expect("a port");
+        let url = format!("nats://{}", proxy.address());
+        let lonely = NatsOptions::new(url).prefix(&site.prefix).lease(LEASE).connect().await;
+        let (lonely, other) = (lonely.expect("a server"), site.broker().await);
+        let mut first = lonely.consume(asks("orders")).await.expect("a member");
+        publish(&other, "orders", in_turns(40, 1..=3)).await;
+        let (mut seen, mut held) = (Seen::default(), Vec::new());
+        for _ in 0..40 {
+            held.push(next(&mut first).await);
+            seen.see(&held.last().expect("it was pushed").message.id);
+        }
+        proxy.swallow();
+        let mut second = other.consume(asks("orders")).await.expect("a member");
+        while seen.count < 120 {
+            let delivery = next(&mut second).await;
+            seen.see(&delivery.message.id);
+            delivery.ack().await.expect("an answer that arrives");
+        }
+        // What it settles now is written by nobody, also later.
+        for delivery in held.drain(..20) {
+            let _ = delivery.ack().await;
+        }
+        drop(held);
+        assert!(first.next().now_or_never().is_none(), "it does not know whether it lives");
+        proxy.pass();
+        proxy.cut();
+        publish(&other, "orders", in_turns(40, 4..=4)).await;
+        while seen.count < 160 {
+            let delivery = tokio::select! {
+                delivery = next(&mut first) => delivery,
+                delivery = next(&mut second) => delivery,
+            };
+            seen.see(&delivery.message.id);
+            // What it was handed just before it was taken over may be settled by nobody.
+            let _ = delivery.ack().await;
+        }
+        assert_eq!(seen.repeated, 40, "what was held when it was cut off");
+    })
+    .await;
+}
+
+/// Whoever had its share meanwhile has left again: nobody holds what it still has waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_back_does_not_go_on_with_what_it_had() {
+    Site::run(async |site| {
+        let proxy = Proxy::new(address(&site.url)).expect("a port");
+        let url = format!("nats://{}", proxy.address());
+        let lonely = NatsOptions::new(url).prefix(&site.prefix).lease(LEASE).connect().await;
+        let (lonely, other) = (lonely.expect("a server"), site.broker().await);
+        let mut first = lonely.consume(asks("orders")).await.expect("a member");
+        publish(&other, "orders", in_turns(40, 1..=3)).await;
+        let mut seen = Seen::default();
+        let held = next(&mut first).await;
+        seen.see(&held.message.id);
+        proxy.swallow();
+        let mut second = other.consume(asks("orders")).await.expect("a member");
+        while seen.count < 120 {
+            seen.see(&take(&mut second).await);
+        }
+        drop((held, second));
+        proxy.pass();
+        proxy.cut();
+        publish(&other, "orders", in_turns(40, 4..=4)).await;
+        while seen.count < 160 {
+            seen.see(&take(&mut first).await);
+        }
+        assert_eq!(seen.repeated, 1, "what was held when it was cut off");
+    })
+    .await;
+}
+
+fn address(url: &str) -> SocketAddr {
+    let address = url.trim_start_matches("nats://").to_socket_addrs();
+    address.expect("an address").next().expect("an address")
+}

@@ -1,0 +1,9 @@
+//! What the contract does not try: several processes, and those that die.
+
+mod dying;
+mod holding;
+mod listening;
+mod refusing;
+mod restarting;
+mod sharing;
+mod site;
