@@ -63,9 +63,13 @@ impl Bus {
     }
 
     /// Starts a runner that ends when nobody waits for its aggregate any more.
-    pub(crate) async fn run<A: Aggregate>(self: &Arc<Self>, runner: Runner<A>, first: Waiting<A>) {
+    pub(crate) fn run<A: Aggregate>(
+        self: &Arc<Self>,
+        runner: Runner<A>,
+        first: Waiting<A>,
+    ) -> impl Future<Output = ()> + use<A> {
         // Those in the lane of a runner that panicked are told so.
-        self.carry(runner.run(first)).await;
+        self.carry(runner.run(first))
     }
 
     /// Asks something of the bus that goes on if the caller stops waiting; `None`
@@ -82,14 +86,22 @@ impl Bus {
     /// Carries work to its end. Its first step is taken here and now, which often
     /// is all there is to do; the rest goes into a task of its own, so that a
     /// caller that stops waiting stops nothing.
-    async fn carry(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
-        let guard = Running::new(Arc::clone(self));
+    ///
+    /// The work is large and goes into its box at once, so that the futures of those who
+    /// wait for it are small.
+    fn carry<W>(self: &Arc<Self>, work: W) -> impl Future<Output = ()> + use<W>
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let (bus, guard) = (Arc::clone(self), Running::new(Arc::clone(self)));
         let mut work: BoxFuture<'static, ()> = Box::pin(async move {
             let _ = AssertUnwindSafe(work).catch_unwind().await;
             drop(guard);
         });
-        if poll!(&mut work).is_pending() {
-            self.world.detach(work);
+        async move {
+            if poll!(&mut work).is_pending() {
+                bus.world.detach(work);
+            }
         }
     }
 }

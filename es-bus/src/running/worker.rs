@@ -1,8 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use es_core::{Deliveries, Delivery, Fault, FaultKind, Settlement, StoreError, World};
 use futures_util::StreamExt;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use super::Stop;
 use crate::{
@@ -40,14 +43,22 @@ impl Worker {
                 taken = self.take() => taken,
             };
             let in_hand = taken.len() as u64;
-            self.counters.in_hand.fetch_add(in_hand, std::sync::atomic::Ordering::Relaxed);
-            tokio::select! {
+            self.counters.in_hand.fetch_add(in_hand, Ordering::Relaxed);
+            let turn = tokio::select! {
                 biased;
                 // What it had in hand is dropped, and comes again.
                 _ = stopping.wait_for(|stop| *stop == Stop::AtOnce) => break,
-                () = self.handle(taken) => {}
+                turn = self.handle(taken) => turn,
+            };
+            self.counters.in_hand.fetch_sub(in_hand, Ordering::Relaxed);
+            if turn.is_some() && self.outage.is_on() {
+                let retry = &self.endpoint.retry;
+                tokio::select! {
+                    biased;
+                    _ = stopping.wait_for(|stop| *stop != Stop::Not) => {}
+                    () = self.world.sleep(self.outage.pause(retry.first, retry.cap)) => {}
+                }
             }
-            self.counters.in_hand.fetch_sub(in_hand, std::sync::atomic::Ordering::Relaxed);
         }
     }
 
@@ -100,7 +111,8 @@ impl Worker {
         }
     }
 
-    async fn handle(&self, taken: Vec<Delivery>) {
+    /// Handles them, and returns the turn that it had in an outage.
+    async fn handle(&self, taken: Vec<Delivery>) -> Option<MutexGuard<'_, ()>> {
         let mut wanted = Vec::with_capacity(taken.len());
         for delivery in taken {
             if self.is_wanted(&delivery) {
@@ -110,7 +122,7 @@ impl Worker {
             }
         }
         if wanted.is_empty() {
-            return;
+            return None;
         }
         let given = |delivery: &Delivery| Given {
             to: delivery.to.clone(),
@@ -124,10 +136,7 @@ impl Worker {
             let settlement = self.conclude(&delivery, done);
             self.settle(delivery, settlement).await;
         }
-        if turn.is_some() && self.outage.is_on() {
-            let retry = &self.endpoint.retry;
-            self.world.sleep(self.outage.pause(retry.first, retry.cap)).await;
-        }
+        turn
     }
 
     fn is_wanted(&self, delivery: &Delivery) -> bool {

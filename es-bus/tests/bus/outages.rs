@@ -50,3 +50,16 @@ async fn without_it_an_outage_fills_the_dead_letters() {
     }
     until(|| running.stats().dead_lettered == 50).await;
 }
+
+/// Whoever waits for an outage to pass does not hold up the end of the program.
+#[tokio::test]
+async fn an_endpoint_drains_at_once_in_an_outage() {
+    let scene = Scene::new();
+    let set = |e: Endpoint| e.retry(RetryPolicy::new(3).jitter(0.0)).outage_after(1);
+    let running = scene.bus.subscribe(scene.endpoint(set)).await.unwrap();
+    scene.clerk.away(true);
+    scene.publish(0..5).await;
+    until(|| running.stats().is_in_outage).await;
+    settled().await;
+    assert!(running.drain().await.is_clean());
+}
