@@ -122,6 +122,16 @@ impl RedisBroker {
         Self { link, routes: Arc::default(), groups: Arc::default() }
     }
 
+    async fn publish_parts<'m>(
+        &self,
+        messages: impl Iterator<Item = (&'m Address, &'m Message)> + Send,
+    ) -> Result<(), StoreError> {
+        for part in publishing::parts(messages)? {
+            publishing::publish(&self.link, &self.routes, &part).await?;
+        }
+        Ok(())
+    }
+
     /// What a new member gets, which joins those who are here already.
     fn member(&self, subscription: &Subscription) -> Deliveries {
         let mut groups = self.groups.lock();
@@ -142,10 +152,11 @@ impl RedisBroker {
 #[async_trait]
 impl Publisher for RedisBroker {
     async fn publish(&self, to: &Address, messages: Vec<Message>) -> Result<(), StoreError> {
-        for part in publishing::parts(to, &messages)? {
-            publishing::publish(&self.link, &self.routes, to, &part).await?;
-        }
-        Ok(())
+        self.publish_parts(messages.iter().map(|message| (to, message))).await
+    }
+
+    async fn publish_all(&self, messages: Vec<(Address, Message)>) -> Result<(), StoreError> {
+        self.publish_parts(messages.iter().map(|(to, message)| (to, message))).await
     }
 }
 

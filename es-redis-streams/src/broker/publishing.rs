@@ -1,11 +1,15 @@
 //! Messages go into the queue of each group that listens, by one script.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use es_core::{Address, Group, Message, StoreError, StoreErrorKind};
+use es_core::{Address, Group, Message, StoreError, StoreErrorKind, Topic};
 use redis::Value;
 
-use super::{link::Link, routes::Routes, turn, wire};
+use super::{
+    link::Link,
+    routes::{Route, Routes},
+    turn, wire,
+};
 use crate::scripts;
 
 /// Most messages, and about how many bytes, that are published by one script.
@@ -16,37 +20,73 @@ const CHANGES: usize = 100;
 /// How long a publisher waits before it looks again whether there is room.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The messages as they are written, in parts that a script takes at once.
-pub(super) fn parts(to: &Address, messages: &[Message]) -> Result<Vec<Vec<Vec<u8>>>, StoreError> {
-    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for message in messages {
-        let written = wire::encode(to, message)?;
-        if part.len() >= MESSAGES || (bytes > 0 && bytes + written.len() > BYTES) {
-            parts.push(std::mem::take(&mut part));
-            bytes = 0;
-        }
-        bytes += written.len();
-        part.push(written);
+/// What a script takes at once: messages for one queue, or each for a topic.
+pub(super) struct Part {
+    queue: Option<Group>,
+    topics: Vec<Topic>,
+    written: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Part {
+    fn to(to: &Address) -> Self {
+        let queue = match to {
+            Address::Queue(group) => Some(group.clone()),
+            Address::Topic(_) => None,
+        };
+        Self { queue, topics: Vec::new(), written: Vec::new(), bytes: 0 }
     }
-    parts.push(part);
-    parts.retain(|part| !part.is_empty());
+
+    fn takes(&self, to: &Address, bytes: usize) -> bool {
+        let goes_along = match to {
+            Address::Queue(group) => self.queue.as_ref() == Some(group),
+            Address::Topic(_) => self.queue.is_none(),
+        };
+        goes_along
+            && self.written.len() < MESSAGES
+            && (self.bytes == 0 || self.bytes + bytes <= BYTES)
+    }
+
+    fn add(&mut self, to: &Address, written: Vec<u8>) {
+        if let Address::Topic(topic) = to {
+            self.topics.push(topic.clone());
+        }
+        self.bytes += written.len();
+        self.written.push(written);
+    }
+
+    /// Who gets which of the messages.
+    fn route(&self, routes: &Routes) -> Route {
+        match &self.queue {
+            Some(group) => Route::to_queue(group),
+            None => routes.of(&self.topics),
+        }
+    }
+}
+
+/// The messages as they are written, in parts that a script takes at once.
+pub(super) fn parts<'m>(
+    messages: impl IntoIterator<Item = (&'m Address, &'m Message)>,
+) -> Result<Vec<Part>, StoreError> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (to, message) in messages {
+        let written = wire::encode(to, message)?;
+        if !parts.last().is_some_and(|part| part.takes(to, written.len())) {
+            parts.push(Part::to(to));
+        }
+        if let Some(part) = parts.last_mut() {
+            part.add(to, written);
+        }
+    }
     Ok(parts)
 }
 
 /// Publishes one part, and waits for room as long as a request may take.
-pub(super) async fn publish(
-    link: &Link,
-    routes: &Routes,
-    to: &Address,
-    part: &[Vec<u8>],
-) -> Result<(), StoreError> {
+pub(super) async fn publish(link: &Link, routes: &Routes, part: &Part) -> Result<(), StoreError> {
     let (mut changes, mut waited) = (0, Duration::ZERO);
     loop {
-        let (version, groups) = match to {
-            Address::Topic(topic) => routes.of(topic),
-            Address::Queue(group) => (String::new(), Arc::from([group.clone()])),
-        };
-        match say(link, &version, &groups, part).await? {
+        let route = part.route(routes);
+        match say(link, &route, part).await? {
             Said::Done => return Ok(()),
             Said::Changed(_) if changes == CHANGES => return Err(restless()),
             Said::Changed(registry) => {
@@ -54,7 +94,8 @@ pub(super) async fn publish(
                 changes += 1;
             }
             Said::Full(at) if waited >= link.connection.within => {
-                return Err(full(groups.get(at), link.limits.backlog));
+                let group = route.groups.get(at).map(|(group, _)| group);
+                return Err(full(group, link.limits.backlog));
             }
             Said::Full(_) => {
                 link.connection.world.sleep(PAUSE).await;
@@ -72,20 +113,20 @@ enum Said {
     Full(usize),
 }
 
-async fn say(
-    link: &Link,
-    version: &str,
-    groups: &[Group],
-    part: &[Vec<u8>],
-) -> Result<Said, StoreError> {
+async fn say(link: &Link, route: &Route, part: &Part) -> Result<Said, StoreError> {
+    let Route { version, groups } = route;
     let said: Vec<Value> = link
         .connection
         .run(&scripts::PUBLISH, |command| {
             command.arg(2 + groups.len()).arg(link.keys.registry()).arg(link.keys.history());
-            for group in groups {
+            for (group, _) in groups {
                 command.arg(link.keys.group(group));
             }
-            command.arg(version).arg(link.limits.history).arg(link.limits.backlog).arg(part);
+            command.arg(version).arg(link.limits.history).arg(link.limits.backlog);
+            command.arg(part.written.len()).arg(&part.written);
+            for (_, which) in groups {
+                command.arg(which.as_deref().unwrap_or_default());
+            }
         })
         .await?;
     let mut said = said.into_iter();

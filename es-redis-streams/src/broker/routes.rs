@@ -25,12 +25,46 @@ struct Known {
     routes: HashMap<Topic, Arc<[Group]>>,
 }
 
+/// Who gets some messages, and the version of the registry that says so; none for a queue,
+/// which needs nobody to say so.
+#[derive(Debug, Default)]
+pub(super) struct Route {
+    pub(super) version: String,
+    /// Each group with the places of its messages, from 1 and with a comma behind each;
+    /// without any it gets all.
+    pub(super) groups: Vec<(Group, Option<String>)>,
+}
+
+impl Route {
+    pub(super) fn to_queue(group: &Group) -> Self {
+        Self { version: String::new(), groups: vec![(group.clone(), None)] }
+    }
+}
+
 impl Routes {
-    /// The groups that listen to this topic, and the version that says so.
-    pub(super) fn of(&self, topic: &Topic) -> (String, Arc<[Group]>) {
+    /// The groups that listen to these topics, of one message each.
+    pub(super) fn of(&self, topics: &[Topic]) -> Route {
         let mut known = self.0.lock();
-        let route = known.route(topic);
-        (known.version.clone(), route)
+        let version = known.version.clone();
+        if let Some((first, others)) = topics.split_first()
+            && others.iter().all(|topic| topic == first)
+        {
+            let route = known.route(first);
+            return Route {
+                version,
+                groups: route.iter().map(|one| (one.clone(), None)).collect(),
+            };
+        }
+        let mut groups: BTreeMap<Group, String> = BTreeMap::new();
+        for (at, topic) in topics.iter().enumerate() {
+            for group in &*known.route(topic) {
+                let places = groups.entry(group.clone()).or_default();
+                places.push_str(&(at + 1).to_string());
+                places.push(',');
+            }
+        }
+        let groups = groups.into_iter().map(|(group, places)| (group, Some(places)));
+        Route { version, groups: groups.collect() }
     }
 
     /// What the registry says. What cannot be read listens to nothing.

@@ -194,3 +194,28 @@ pub async fn a_large_message_arrives(broker: &Site<Broker>) {
     assert_eq!(delivery.message, large);
     delivery.ack().await.expect("an answer that arrives");
 }
+
+/// What is published to several addresses at once arrives at each, in its order.
+pub async fn messages_to_several_addresses_keep_their_order(broker: &Site<Broker>) {
+    let mut orders = join(broker, "order.*", "billing").await;
+    let mut paid = join(broker, "order.paid", "ledger").await;
+    let topics = [topic("order.placed"), topic("order.paid"), topic("refund.asked")];
+    let mails = group("mails");
+    let keyed = |at: usize| {
+        let to = match at % 4 {
+            3 => mails.clone().into(),
+            place => topics[place].clone().into(),
+        };
+        (to, message(format!("{at:03}")).with_key("ada"))
+    };
+    let all: Vec<_> = (0..400).map(keyed).collect();
+    broker.publisher.publish_all(all).await.expect("a broker that takes it");
+    let due = |places: &[usize]| {
+        let of = (0..400).filter(|at| places.contains(&(at % 4)));
+        of.map(|at| format!("{at:03}")).collect::<Vec<_>>()
+    };
+    assert_eq!(take(&mut orders, 200).await, due(&[0, 1]));
+    assert_eq!(take(&mut paid, 100).await, due(&[1]));
+    let mut queue = consume(broker, Subscription::of(mails)).await;
+    assert_eq!(take(&mut queue, 100).await, due(&[3]));
+}

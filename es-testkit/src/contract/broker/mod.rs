@@ -67,6 +67,7 @@ macro_rules! __broker_promises {
                 a_topic_without_listeners_takes_messages,
                 messages_of_many_publishers_all_arrive,
                 a_large_message_arrives,
+                messages_to_several_addresses_keep_their_order,
             }
             sharing {
                 every_group_gets_every_message,
