@@ -1,6 +1,6 @@
 //! The event bus: messages between programs, over any broker.
 //!
-//! A broker (a [`Publisher`], [`Consumer`](es_core::Consumer) and
+//! A broker (a [`Publisher`](es_core::Publisher), [`Consumer`](es_core::Consumer) and
 //! [`DeadLetters`](es_core::DeadLetters)) moves messages. The [`EventBus`] is what a
 //! program uses of it: typed events in, and handlers that are retried, whose failures are
 //! kept apart, and that drain before the program ends.

@@ -14,6 +14,10 @@ use crate::{BusError, EventBus, RequestError};
 /// Where the answer goes, in the metadata of a request.
 pub(crate) const REPLY_TO: &str = "reply-to";
 
+/// The pause before a broker that fails is asked again, and between two looks whether the
+/// bus is still there.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The requests of one bus that wait for an answer, and the queue on which it comes.
 #[derive(Debug)]
 pub(crate) struct Replies {
@@ -67,26 +71,35 @@ impl Replies {
     /// Hands out answers as long as there is a bus. Its queue goes with it.
     async fn listen(self: &Arc<Self>, bus: &EventBus) -> Result<(), BusError> {
         let subscription = Subscription::of(self.queue.clone()).in_order(Order::None);
-        let mut deliveries = bus.broker().consume(subscription).await?;
+        let deliveries = bus.broker().consume(subscription.clone()).await?;
         let (replies, broker) = (Arc::downgrade(self), Arc::clone(bus.broker()));
         let (queue, world) = (self.queue.clone(), bus.world().clone());
         bus.world().detach(async move {
-            loop {
+            let mut deliveries = Some(deliveries);
+            while replies.strong_count() > 0 {
+                let Some(open) = &mut deliveries else {
+                    deliveries = broker.consume(subscription.clone()).await.ok();
+                    if deliveries.is_none() {
+                        world.sleep(PAUSE).await;
+                    }
+                    continue;
+                };
                 let delivery = tokio::select! {
-                    delivery = deliveries.next() => delivery,
+                    delivery = open.next() => delivery,
                     // The bus may be gone, and nobody would say so.
-                    () = world.sleep(Duration::from_secs(1)) => match replies.strong_count() {
-                        0 => break,
-                        _ => continue,
-                    },
+                    () = world.sleep(PAUSE) => continue,
                 };
                 match delivery {
                     Some(Ok(delivery)) => {
                         hand_out(&replies, delivery.message.clone());
+                        // An answer that comes again finds nobody.
                         drop(delivery.ack().await);
                     }
-                    Some(Err(error)) => tracing::warn!(%error, "no answers can be heard"),
-                    None => break,
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "no answers can be heard, trying again");
+                        world.sleep(PAUSE).await;
+                    }
+                    None => deliveries = None,
                 }
             }
             drop(broker.forget(&queue).await);

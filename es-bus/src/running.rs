@@ -87,7 +87,7 @@ impl Running {
     }
 
     /// Takes nothing more, ends what it has in hand, and leaves the group. What takes
-    /// [too long](Endpoint::drain_within) is abandoned, and comes again.
+    /// [too long](crate::Endpoint::drain_within) is abandoned, and comes again.
     pub async fn drain(mut self) -> Drained {
         self.stop.send_replace(Stop::Taking);
         let mut tasks = join_all(std::mem::take(&mut self.tasks));

@@ -18,8 +18,18 @@ pub(crate) struct Seen {
 
 #[derive(Debug, Default)]
 struct Kept {
+    in_hand: HashSet<String>,
     keys: HashSet<String>,
     by_age: VecDeque<(DateTime<Utc>, String)>,
+}
+
+/// What is known of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    Nothing,
+    /// A message with it is being handled, and may yet fail.
+    InHand,
+    Handled,
 }
 
 impl Seen {
@@ -27,15 +37,24 @@ impl Seen {
         Self { ttl, kept: Mutex::default() }
     }
 
-    pub(crate) fn contains(&self, key: &str, now: DateTime<Utc>) -> bool {
+    /// What is known of the key; if it is nothing, it is in hand from now on.
+    pub(crate) fn enter(&self, key: &str, now: DateTime<Utc>) -> Known {
         let mut kept = self.kept.lock();
         kept.forget(now - self.ttl);
-        kept.keys.contains(key)
+        if kept.keys.contains(key) {
+            return Known::Handled;
+        }
+        match kept.in_hand.insert(key.to_owned()) {
+            true => Known::Nothing,
+            false => Known::InHand,
+        }
     }
 
-    pub(crate) fn insert(&self, key: String, now: DateTime<Utc>) {
+    /// The message that has entered is not in hand any more.
+    pub(crate) fn leave(&self, key: String, was_handled: bool, now: DateTime<Utc>) {
         let mut kept = self.kept.lock();
-        if kept.keys.insert(key.clone()) {
+        kept.in_hand.remove(&key);
+        if was_handled && kept.keys.insert(key.clone()) {
             kept.by_age.push_back((now, key));
         }
         if kept.by_age.len() > REMEMBERED {

@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use es_core::{Deliveries, Delivery, Fault, FaultKind, Settlement, StoreError, World};
 use futures_util::StreamExt;
 use tokio::sync::{Mutex, MutexGuard, watch};
@@ -11,7 +12,7 @@ use super::Stop;
 use crate::{
     Broker, Endpoint, HandleError,
     outage::Outage,
-    seen::Seen,
+    seen::{Known, Seen},
     stats::{Counters, count},
     work::{Done, Given, Work},
 };
@@ -115,10 +116,9 @@ impl Worker {
     async fn handle(&self, taken: Vec<Delivery>) -> Option<MutexGuard<'_, ()>> {
         let mut wanted = Vec::with_capacity(taken.len());
         for delivery in taken {
-            if self.is_wanted(&delivery) {
-                wanted.push(delivery);
-            } else {
-                self.settle(delivery, Settlement::Ack).await;
+            match self.passed_over(&delivery) {
+                None => wanted.push(delivery),
+                Some(settlement) => self.settle(delivery, settlement).await,
             }
         }
         if wanted.is_empty() {
@@ -139,26 +139,32 @@ impl Worker {
         turn
     }
 
-    fn is_wanted(&self, delivery: &Delivery) -> bool {
+    /// What becomes of a message that is not to be handled, or not now.
+    fn passed_over(&self, delivery: &Delivery) -> Option<Settlement> {
         let message = &delivery.message;
-        let why_not = if message.expires.is_some_and(|expires| expires <= self.world.now()) {
+        let why = if message.expires.is_some_and(|expires| expires <= self.world.now()) {
             &self.counters.expired
         } else if self.endpoint.filter.as_ref().is_some_and(|wants| !wants(message)) {
             &self.counters.passed
-        } else if self.was_seen(delivery) {
-            &self.counters.repeated
         } else {
-            return true;
+            match self.seen(delivery, |seen, key, now| seen.enter(&key, now)) {
+                None | Some(Known::Nothing) => return None,
+                // If the other one fails, this one will do.
+                Some(Known::InHand) => return Some(self.retry(self.endpoint.retry.first)),
+                Some(Known::Handled) => &self.counters.repeated,
+            }
         };
-        count(why_not);
-        false
+        count(why);
+        Some(Settlement::Ack)
     }
 
-    fn was_seen(&self, delivery: &Delivery) -> bool {
-        let (Some(seen), Some((_, key))) = (&self.seen, &self.endpoint.dedupe) else {
-            return false;
-        };
-        seen.contains(&key(&delivery.message), self.world.now())
+    fn seen<T>(
+        &self,
+        delivery: &Delivery,
+        with: impl FnOnce(&Seen, String, DateTime<Utc>) -> T,
+    ) -> Option<T> {
+        let (Some(seen), Some((_, key))) = (&self.seen, &self.endpoint.dedupe) else { return None };
+        Some(with(seen, key(&delivery.message), self.world.now()))
     }
 
     /// Has them handled, those that fail again at once as often as the policy says.
@@ -196,13 +202,12 @@ impl Worker {
 
     /// What becomes of a message with which this was done.
     fn conclude(&self, delivery: &Delivery, done: Done) -> Settlement {
+        let was_handled = matches!(done, Done::Handled);
+        self.seen(delivery, |seen, key, now| seen.leave(key, was_handled, now));
         match done {
             Done::Handled => {
                 self.outage.went_well();
                 count(&self.counters.handled);
-                if let (Some(seen), Some((_, key))) = (&self.seen, &self.endpoint.dedupe) {
-                    seen.insert(key(&delivery.message), self.world.now());
-                }
                 Settlement::Ack
             }
             Done::Passed => {

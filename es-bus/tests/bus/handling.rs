@@ -7,6 +7,7 @@ use es_core::{ContentType, Event, EventType, FaultKind, Message, Name, Topic};
 use es_testkit::TestClock;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use crate::world::{OrderEvent, Scene, billing, placed, settled, until};
 
@@ -120,6 +121,43 @@ async fn what_was_handled_of_late_is_not_handled_again() {
     scene.clock.advance(hour);
     scene.bus.send(topic, vec![message]).await.unwrap();
     until(|| scene.clerk.handled() == [1, 1]).await;
+}
+
+/// Two at once are handled once: the other one waits for what becomes of the first.
+#[tokio::test]
+async fn a_repetition_waits_for_what_becomes_of_the_first() {
+    for goes_well in [true, false] {
+        let scene = Scene::new();
+        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (waits, begins) = (Arc::clone(&gate), Arc::clone(&begun));
+        let endpoint = Endpoint::new("billing").unwrap().to("order.*").unwrap();
+        let endpoint = endpoint.dedupe(Duration::from_secs(3_600)).outage_after(0);
+        let endpoint = endpoint.handle(move |_: Received<OrderEvent>| {
+            let (waits, begins) = (Arc::clone(&waits), Arc::clone(&begins));
+            async move {
+                begins.add_permits(1);
+                waits.acquire().await?.forget();
+                if goes_well { Ok(()) } else { Err(HandleError::permanent("no such order")) }
+            }
+        });
+        let running = scene.bus.subscribe(endpoint).await.unwrap();
+        let message = scene.bus.message(&placed(1)).unwrap();
+        let twice = vec![message.clone(), message];
+        scene.bus.send(Topic::new("order.placed").unwrap(), twice).await.unwrap();
+        until(|| begun.available_permits() > 0).await;
+        settled().await;
+        assert_eq!(begun.available_permits(), 1, "both are in hand");
+        gate.add_permits(2);
+        settled().await;
+        scene.clock.advance(Duration::from_secs(2));
+        settled().await;
+        let begun = begun.available_permits();
+        if goes_well {
+            assert_eq!((begun, running.stats().handled, running.stats().repeated), (1, 1, 1));
+        } else {
+            assert_eq!((begun, running.stats().dead_lettered), (2, 2));
+        }
+    }
 }
 
 /// What failed was not handled, and is not taken for a repetition.
