@@ -68,6 +68,9 @@ pub struct ModelStatus {
     pub revision: Option<u64>,
     /// How far what answers is behind the log.
     pub lag: Lag,
+    /// How many positions of the log it has passed a second since this projector was asked
+    /// before; none the first time. At the end of the log it is what is appended.
+    pub rate: Option<u64>,
     /// Its parts, those of builds that are to answer among them.
     pub parts: Vec<PartStatus>,
     /// How many sequences stand still.
@@ -116,8 +119,12 @@ impl<V: Views> Projector<V> {
                 }
             })
             .await?;
+            let serving = of_model.iter().find(|one| one.serves);
+            let position = serving.and_then(|one| one.position()).unwrap_or_default();
+            let rate = self.inner.rates.lock().of(&name, position, self.inner.world.now());
             all.push(ModelStatus {
-                revision: of_model.iter().find(|one| one.serves).map(|one| one.revision),
+                rate,
+                revision: serving.map(|one| one.revision),
                 lag,
                 parts: of_model.iter().flat_map(|build| statuses(build)).collect(),
                 parked: sequences.len(),

@@ -23,6 +23,7 @@ use super::{
     gather::Batching,
     handler::{Handler, Held, Recipe},
     projector::Progress,
+    rate::Rates,
     reaction::StartAt,
 };
 use crate::{ProjectionError, metrics::Projected, queries::Changes};
@@ -49,6 +50,7 @@ pub(crate) struct Inner<V: Views> {
     kept: Mutex<BTreeMap<Part, Kept>>,
     progress: watch::Sender<Progress>,
     metrics: Projected,
+    pub(crate) rates: Mutex<Rates>,
 }
 
 /// How far a part has come that this process keeps.
@@ -74,6 +76,7 @@ impl<V: Views> Inner<V> {
             kept: Mutex::default(),
             progress: watch::Sender::default(),
             metrics: Projected::new(),
+            rates: Mutex::default(),
         }
     }
 

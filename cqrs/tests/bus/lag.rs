@@ -84,3 +84,27 @@ async fn each_model_is_as_far_behind_as_what_it_names() {
     both.catch_up().await.unwrap();
     assert!(told(&both).await.iter().all(|(_, lag)| *lag == Lag::default()));
 }
+
+/// The rate is that of the time since somebody asked before, whichever process keeps the
+/// model.
+#[tokio::test]
+async fn a_rate_is_what_was_passed_since_somebody_asked() {
+    let clock = TestClock::new();
+    let world = World::real().with_clock(clock.clone());
+    let (store, views) = (MemoryStore::new(), MemoryViews::new());
+    let commands = Commands::new(store.clone());
+    let keeps = Projector::new(store.clone(), views.clone()).view::<Times>();
+    let asks = Projector::new(store.clone(), views).view::<Times>().world(world);
+    let rate = async || asks.status().await.unwrap()[0].rate;
+    keeps.catch_up().await.unwrap();
+    assert_eq!(rate().await, None);
+    for (deposits, seconds, due) in [(20, 2, 10), (0, 5, 0), (3, 1, 3)] {
+        for _ in 0..deposits {
+            commands.send(deposit("ada", 1)).await.unwrap();
+        }
+        keeps.catch_up().await.unwrap();
+        clock.advance(Duration::from_secs(seconds));
+        assert_eq!(rate().await, Some(due));
+        assert_eq!(rate().await, Some(due), "asked again at once");
+    }
+}
