@@ -45,7 +45,10 @@ pub(super) async fn commit(
 
 /// Whatever is there by the time of the write.
 async fn late(views: &MutantViews, part: &Part) -> Result<Checkpoint, StoreError> {
-    tokio::task::yield_now().await;
+    // Long enough for others to come in between, however busy the machine is.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     Ok(views.sound.begin(part).await?.1)
 }
 

@@ -33,7 +33,9 @@ pub(super) async fn take(
 /// Finds the part free, and takes it a moment later.
 async fn looked(views: &MutantViews, part: &Part, taking: Taking) -> Result<Taking, StoreError> {
     let is_free = views.state(part).await?.is_some_and(|state| state.is_free());
-    tokio::task::yield_now().await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     Ok(if is_free { Taking::Anyway } else { taking })
 }
 
