@@ -13,20 +13,20 @@ use es_testkit::fake;
 pub(crate) const SEEN: Name = Name::from_static("seen");
 const EVENT: Name = Name::from_static("thing.seen");
 
-/// The model, and what happens whenever it folds.
+/// The model, and what happens whenever it folds so many events.
 #[derive(Clone)]
 pub(crate) struct Seen {
     models: Vec<InlineModel>,
-    on_fold: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    on_fold: Arc<dyn Fn(usize) -> Result<(), String> + Send + Sync>,
 }
 
 impl Seen {
     pub(crate) fn new() -> Self {
-        Self::when_folding(|| Ok(()))
+        Self::when_folding(|_| Ok(()))
     }
 
     pub(crate) fn when_folding(
-        happens: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+        happens: impl Fn(usize) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         let models = vec![InlineModel { name: SEEN, revision: 1, types: vec![EVENT] }];
         Self { models, on_fold: Arc::new(happens) }
@@ -54,7 +54,7 @@ impl Inline for Seen {
         events: &[RecordedEvent],
         mut rows: Vec<Row>,
     ) -> Result<Vec<Row>, String> {
-        (self.on_fold)()?;
+        (self.on_fold)(events.len())?;
         for row in &mut rows {
             let mut seen = positions(row);
             seen.extend(events.iter().map(|event| event.position.get()));

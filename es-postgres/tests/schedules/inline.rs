@@ -84,7 +84,7 @@ struct Stop {
 fn stopping() -> (Seen, Arc<Stop>) {
     let ((tell, folds), (goes_on, go)) = (sync_channel(1), sync_channel(1));
     let go = Mutex::new(go);
-    let model = Seen::when_folding(move || {
+    let model = Seen::when_folding(move |_| {
         tell.send(()).map_err(|error| error.to_string())?;
         go.lock().recv().map_err(|error| error.to_string())
     });
@@ -199,7 +199,7 @@ async fn a_transaction_stays_usable_when_an_event_cannot_be_folded() {
     on_a_log("inline_refused", async |log| {
         let lucky = Arc::new(Mutex::new(true));
         let luck = Arc::clone(&lucky);
-        let fold = move || luck.lock().then_some(()).ok_or_else(|| "no luck".to_owned());
+        let fold = move |_| luck.lock().then_some(()).ok_or_else(|| "no luck".to_owned());
         let ours = log.inline(Seen::when_folding(fold)).await;
         kept(&ours).await;
         let mut session = log.session().await;
