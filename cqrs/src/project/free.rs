@@ -149,7 +149,7 @@ impl<V: Views, P: Projection<V::Tx>> FreeHandler<P, V> {
         let (mut places, mut events) = (Vec::new(), Vec::with_capacity(run.places.len()));
         for at in 0..run.places.len() {
             let envelope = run.envelope(at);
-            if self.parks(envelope) {
+            if self.parking.holds_back(envelope) {
                 continue;
             }
             let event = run.event(at).map_err(|error| {
@@ -173,19 +173,6 @@ impl<V: Views, P: Projection<V::Tx>> FreeHandler<P, V> {
         let touched = if run.places.is_empty() { Touched::Rows } else { Touched::Anything };
         let committed = self.held.commit(views, tx, parked, next, touched).await;
         committed.map_err(Failed::somewhere)
-    }
-
-    /// Whether it stands behind one that is parked; then it is parked too.
-    fn parks(&mut self, envelope: &RecordedEvent) -> bool {
-        if self.parking.is_empty() {
-            return false;
-        }
-        let stream = Sequence::of_stream(&envelope.stream);
-        let is_blocked = self.parking.blocks(&stream);
-        if is_blocked {
-            self.parking.follow(&stream, envelope);
-        }
-        is_blocked
     }
 
     async fn project(
@@ -270,14 +257,7 @@ impl<V: Views, P: Projection<V::Tx>> FreeHandler<P, V> {
             Reason { tries, ..at.map_or_else(|| Reason::of(&error), |(_, reason)| reason) };
         let stream = Sequence::of_stream(&envelope.stream);
         self.parking.poisoned(stream, envelope, reason, error)?;
-        self.pass(views, envelope.position).await
-    }
-
-    /// Moves the checkpoint past what is parked.
-    async fn pass(&mut self, views: &V, through: Position) -> Result<(), ProjectionError> {
-        let (tx, seen) = self.held.begin(views).await?;
-        let changes = Changes::default().parked(self.parking.rows()?);
-        self.held.commit(views, tx, changes, seen.at(through), Touched::Rows).await
+        self.held.pass(views, &mut self.parking, envelope.position).await
     }
 }
 
@@ -370,9 +350,7 @@ impl<V: Views, P: Projection<V::Tx>> Handler<V> for FreeHandler<P, V> {
 
     async fn recover(&mut self, views: &V) -> Result<(), ProjectionError> {
         self.held.recover(views).await?;
-        let (part, world) = (&self.held.part, self.world.clone());
-        self.parking = Parking::load(views, part, self.settings.poison, world).await?;
-        Ok(())
+        self.parking.reload(views).await
     }
 
     /// All in one transaction. If that fails at an event, what comes before it is handled
@@ -387,11 +365,8 @@ impl<V: Views, P: Projection<V::Tx>> Handler<V> for FreeHandler<P, V> {
             if !is_poison(&failed.error) {
                 return Err(failed.error);
             }
-            let mut parked = one.0.clone();
-            parked.refused(&failed.at.map_or_else(|| Reason::of(&failed.error), |(_, why)| why));
-            let (tx, seen) = self.held.begin(views).await?;
-            let changes = Changes::default().parked([parked.row()?]);
-            self.held.commit(views, tx, changes, seen, Touched::Rows).await?;
+            let why = failed.at.map_or_else(|| Reason::of(&failed.error), |(_, why)| why);
+            self.held.park(views, vec![one.0.refused(&why)?]).await?;
             return Err(failed.error);
         }
         Ok(())

@@ -1,12 +1,14 @@
 use async_trait::async_trait;
 use es_core::{
-    Checkpoint, Name, Part, Position, RecordedEvent, Slices, StoreError, StoreErrorKind, Views,
-    World, failpoint,
+    Checkpoint, Name, Part, Position, RecordedEvent, Row, Slices, StoreError, StoreErrorKind,
+    Views, World, failpoint,
 };
 
 use tokio::sync::watch;
 
-use super::{batch::PageBatch, parked::Parked, reaction::StartAt, settings::ModelSettings};
+use super::{
+    batch::PageBatch, parked::Parked, parking::Parking, reaction::StartAt, settings::ModelSettings,
+};
 use crate::{Change, ProjectionError, queries::Changes};
 
 /// What a projector knows of a model before it keeps any part of it.
@@ -141,6 +143,33 @@ impl Held {
             told.tell(change);
         }
         Ok(())
+    }
+
+    /// Moves the checkpoint, with what was parked on the way.
+    pub(crate) async fn pass<V: Views>(
+        &mut self,
+        views: &V,
+        parking: &mut Parking,
+        through: Position,
+    ) -> Result<(), ProjectionError> {
+        if through <= self.checkpoint.position {
+            return Ok(());
+        }
+        failpoint!("projection.before_checkpoint");
+        let (tx, seen) = self.begin(views).await?;
+        let changes = es_core::Changes::default().parked(parking.rows()?);
+        self.commit(views, tx, changes, seen.at(through), Touched::Rows).await
+    }
+
+    /// Changes what is parked, and stays where it is.
+    pub(crate) async fn park<V: Views>(
+        &mut self,
+        views: &V,
+        parked: Vec<Row>,
+    ) -> Result<(), ProjectionError> {
+        let (tx, seen) = self.begin(views).await?;
+        let changes = es_core::Changes::default().parked(parked);
+        self.commit(views, tx, changes, seen, Touched::Rows).await
     }
 
     pub(crate) fn is_beyond(&self, end: Position) -> bool {

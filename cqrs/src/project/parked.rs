@@ -86,6 +86,8 @@ pub enum FailureClass {
     OutOfOrder,
     /// What it wanted to write was refused by the database.
     Store,
+    /// It was refused by the broker that was to be told of it.
+    Broker,
 }
 
 /// What is to become of a parked event.
@@ -156,11 +158,10 @@ impl Parked {
         self.state == ParkedState::Waiting
     }
 
-    /// It was tried once more, in vain.
-    pub(crate) fn refused(&mut self, reason: &Reason) {
-        self.tries += 1;
-        self.error.clone_from(&reason.error);
-        self.class = reason.class;
+    /// Its row when it was tried once more, in vain.
+    pub(crate) fn refused(&self, reason: &Reason) -> Result<Row, ProjectionError> {
+        let (class, error) = (reason.class, reason.error.clone());
+        Self { tries: self.tries + 1, class, error, ..self.clone() }.row()
     }
 
     pub(crate) fn note(&mut self, at: DateTime<Utc>, actor: &str, text: impl Into<String>) {

@@ -35,6 +35,7 @@ impl Reason {
         let class = match error {
             ProjectionError::Event(_) => FailureClass::Decode,
             ProjectionError::Store(_) => FailureClass::Store,
+            ProjectionError::Broker(_) => FailureClass::Broker,
             _ => FailureClass::Handler,
         };
         let mut text = error.to_string();
@@ -90,6 +91,13 @@ impl Parking {
         Ok(Self { poison, part: part.clone(), world, blocked, new: Vec::new() })
     }
 
+    /// Forgets what was not committed, and finds out what was.
+    pub(crate) async fn reload<V: Views>(&mut self, views: &V) -> Result<(), ProjectionError> {
+        self.blocked = parked::blocked(views, &self.part).await?;
+        self.new.clear();
+        Ok(())
+    }
+
     /// Whether nothing is parked, so that nothing has to be asked.
     pub(crate) fn is_empty(&self) -> bool {
         self.blocked.is_empty()
@@ -98,6 +106,19 @@ impl Parking {
     /// Whether the sequence stands still.
     pub(crate) fn blocks(&self, sequence: &Sequence) -> bool {
         self.blocked.contains(sequence)
+    }
+
+    /// Whether the stream of the event stands still; then it is parked too.
+    pub(crate) fn holds_back(&mut self, event: &RecordedEvent) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        let stream = Sequence::of_stream(&event.stream);
+        let is_blocked = self.blocks(&stream);
+        if is_blocked {
+            self.follow(&stream, event);
+        }
+        is_blocked
     }
 
     /// Parks an event that comes after a parked one.

@@ -122,6 +122,9 @@ pub enum ProjectionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The broker of a [`Relay`](crate::Relay) did not take an event: it is told later.
+    #[error("the broker did not take an event: {0}")]
+    Broker(#[source] StoreError),
     /// The model was built by other code, and is not to be built anew by itself.
     #[error(
         "{name} was built by revision {built}, this program has revision {code}: rebuild it, or let \
@@ -173,7 +176,7 @@ impl ProjectionError {
 
     /// Whether the same call may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_transient())
+        matches!(self, Self::Store(error) | Self::Broker(error) if error.is_transient())
     }
 
     /// A failure of the projection's own code.

@@ -1,9 +1,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use async_trait::async_trait;
-use es_core::{
-    Changes, Name, Position, Recorded, RecordedEvent, Views, World, event_names, failpoint,
-};
+use es_core::{Name, Position, Recorded, RecordedEvent, Views, World, event_names, failpoint};
 use futures_util::FutureExt;
 
 use tokio::sync::watch;
@@ -11,7 +9,7 @@ use tokio::sync::watch;
 use super::{
     batch::{PageBatch, decode},
     free::{PAUSE, is_poison},
-    handler::{About, Handler, Held, Rebuilds, Recipe, Touched},
+    handler::{About, Handler, Held, Rebuilds, Recipe},
     parked::{FailureClass, Parked},
     parking::{Parking, Reason, Sequence, said},
     reaction::{Live, StartAt},
@@ -122,9 +120,7 @@ impl<R: Reaction> ReactionHandler<R> {
         envelope: &RecordedEvent,
         event: Option<&R::Event>,
     ) -> Result<(), ProjectionError> {
-        let stream = Sequence::of_stream(&envelope.stream);
-        if self.parking.blocks(&stream) {
-            self.parking.follow(&stream, envelope);
+        if self.parking.holds_back(envelope) {
             return Ok(());
         }
         let reason = match (event, decode::<R::Event>(envelope)) {
@@ -144,7 +140,7 @@ impl<R: Reaction> ReactionHandler<R> {
         };
         let error = ProjectionError::handler(reason.error.clone());
         self.pass(views, Position::new(envelope.position.get() - 1)).await?;
-        self.parking.poisoned(stream, envelope, reason, error)?;
+        self.parking.poisoned(Sequence::of_stream(&envelope.stream), envelope, reason, error)?;
         self.pass(views, envelope.position).await
     }
 
@@ -154,13 +150,7 @@ impl<R: Reaction> ReactionHandler<R> {
         views: &V,
         through: Position,
     ) -> Result<(), ProjectionError> {
-        if through <= self.held.checkpoint.position {
-            return Ok(());
-        }
-        failpoint!("reaction.before_checkpoint");
-        let (tx, seen) = self.held.begin(views).await?;
-        let changes = Changes::default().parked(self.parking.rows()?);
-        self.held.commit(views, tx, changes, seen.at(through), Touched::Rows).await
+        self.held.pass(views, &mut self.parking, through).await
     }
 }
 
@@ -201,9 +191,7 @@ impl<V: Views, R: Reaction> Handler<V> for ReactionHandler<R> {
 
     async fn recover(&mut self, views: &V) -> Result<(), ProjectionError> {
         self.held.recover(views).await?;
-        let (part, world) = (&self.held.part, self.world.clone());
-        self.parking = Parking::load(views, part, self.settings.poison, world).await?;
-        Ok(())
+        self.parking.reload(views).await
     }
 
     async fn retry(
@@ -218,15 +206,11 @@ impl<V: Views, R: Reaction> Handler<V> for ReactionHandler<R> {
                     beside.push(parked.gone()?);
                     continue;
                 };
-                let mut parked = parked.clone();
-                parked.refused(&reason);
-                beside.push(parked.row()?);
+                beside.push(parked.refused(&reason)?);
                 refused = Some(reason.error);
                 break;
             }
-            let (tx, seen) = self.held.begin(views).await?;
-            let changes = Changes::default().parked(beside);
-            self.held.commit(views, tx, changes, seen, Touched::Rows).await?;
+            self.held.park(views, beside).await?;
             if let Some(error) = refused {
                 return Err(ProjectionError::handler(error));
             }

@@ -1,15 +1,16 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use async_trait::async_trait;
 use es_core::{
-    Changes, Message, Name, Position, RecordedEvent, StoreError, StoreErrorKind, Views, World,
-    failpoint,
+    Address, Message, Name, Position, RecordedEvent, StoreErrorKind, Views, World, failpoint,
 };
 use tokio::sync::watch;
 
 use super::{
     batch::PageBatch,
-    handler::{About, Handler, Held, Rebuilds, Recipe, Touched},
-    parked::Parked,
-    parking::{Parking, Reason, Sequence},
+    handler::{About, Handler, Held, Rebuilds, Recipe},
+    parked::{FailureClass, Parked},
+    parking::{Parking, Reason, Sequence, said},
     reaction::StartAt,
     relay::Relay,
     settings::ModelSettings,
@@ -52,9 +53,9 @@ impl<V: Views> Recipe<V> for RelayRecipe {
         held: Held,
         world: World,
     ) -> Result<Box<dyn Handler<V>>, ProjectionError> {
-        let settings = self.about.settings;
-        let parking = Parking::load(views, &held.part, settings.poison, world.clone()).await?;
-        Ok(Box::new(RelayHandler { held, relay: self.relay.clone(), parking, settings, world }))
+        let poison = self.about.settings.poison;
+        let parking = Parking::load(views, &held.part, poison, world).await?;
+        Ok(Box::new(RelayHandler { held, relay: self.relay.clone(), parking }))
     }
 }
 
@@ -63,37 +64,41 @@ struct RelayHandler {
     held: Held,
     relay: Relay,
     parking: Parking,
-    settings: ModelSettings,
-    world: World,
 }
 
+/// Why an event was not published.
+type Refused = (Reason, ProjectionError);
+
 impl RelayHandler {
-    /// The events of the batch that this part has to tell of, those left out that stand
-    /// behind one that is parked.
-    fn due<'b>(&mut self, batch: &'b PageBatch) -> Vec<&'b RecordedEvent> {
-        let is_named = |event: &&RecordedEvent| self.relay.types.contains(&event.event_type);
-        let mine = batch.events.iter().filter(is_named).filter(|event| self.held.is_due(event));
-        let mut due: Vec<_> = mine.collect();
-        if !self.parking.is_empty() {
-            due.retain(|event| !self.stands_behind(event));
-        }
-        due
+    async fn publish(&self, events: &[&RecordedEvent]) -> Result<(), Refused> {
+        let told = events.iter().map(|event| Ok((self.route(event)?, Message::from(*event))));
+        let told = told.collect::<Result<Vec<_>, Refused>>()?;
+        let told = told.into_iter().filter_map(|(to, message)| Some((to?, message)));
+        let published = self.relay.publisher.publish_all(told.collect()).await;
+        published.map_err(ProjectionError::Broker).map_err(|error| (Reason::of(&error), error))
     }
 
-    fn stands_behind(&mut self, event: &RecordedEvent) -> bool {
-        let stream = Sequence::of_stream(&event.stream);
-        let is_blocked = self.parking.blocks(&stream);
-        if is_blocked {
-            self.parking.follow(&stream, event);
-        }
-        is_blocked
+    fn route(&self, event: &RecordedEvent) -> Result<Option<Address>, Refused> {
+        let routed = catch_unwind(AssertUnwindSafe(|| (self.relay.route)(event)));
+        routed.map_err(|panic| {
+            let panic = said(&*panic);
+            (Reason::new(FailureClass::Panic, &panic), ProjectionError::handler(panic))
+        })
     }
 
-    async fn publish(&self, events: &[&RecordedEvent]) -> Result<(), StoreError> {
-        let told = events
-            .iter()
-            .filter_map(|event| (self.relay.route)(event).map(|to| (to, Message::from(*event))));
-        self.relay.publisher.publish_all(told.collect()).await
+    /// Publishes what does not stand behind a parked event.
+    async fn publish_free(&mut self, events: &[&RecordedEvent]) -> Result<(), Refused> {
+        if self.parking.is_empty() {
+            return self.publish(events).await;
+        }
+        let stands =
+            |event: &RecordedEvent| !self.parking.blocks(&Sequence::of_stream(&event.stream));
+        let free: Vec<_> = events.iter().copied().filter(|event| stands(event)).collect();
+        self.publish(&free).await?;
+        for event in events {
+            self.parking.holds_back(event);
+        }
+        Ok(())
     }
 
     /// Publishes one by one what was refused together, and parks what is refused alone.
@@ -103,42 +108,28 @@ impl RelayHandler {
         events: &[&RecordedEvent],
     ) -> Result<(), ProjectionError> {
         for &event in events {
-            if self.stands_behind(event) {
+            if self.parking.holds_back(event) {
                 continue;
             }
-            if let Err(error) = self.publish(&[event]).await {
+            if let Err((reason, error)) = self.publish(&[event]).await {
                 if !is_poison(&error) {
-                    return Err(error.into());
+                    return Err(error);
                 }
-                let (error, tries) = (ProjectionError::from(error), self.settings.tries);
-                let reason = Reason { tries, ..Reason::of(&error) };
-                self.pass(views, Position::new(event.position.get() - 1)).await?;
-                let stream = Sequence::of_stream(&event.stream);
-                self.parking.poisoned(stream, event, reason, error)?;
+                let before = Position::new(event.position.get() - 1);
+                self.held.pass(views, &mut self.parking, before).await?;
+                self.parking.poisoned(Sequence::of_stream(&event.stream), event, reason, error)?;
             }
         }
         Ok(())
     }
-
-    /// Moves the checkpoint.
-    async fn pass<V: Views>(
-        &mut self,
-        views: &V,
-        through: Position,
-    ) -> Result<(), ProjectionError> {
-        if through <= self.held.checkpoint.position {
-            return Ok(());
-        }
-        failpoint!("relay.before_checkpoint");
-        let (tx, seen) = self.held.begin(views).await?;
-        let changes = Changes::default().parked(self.parking.rows()?);
-        self.held.commit(views, tx, changes, seen.at(through), Touched::Rows).await
-    }
 }
 
-/// Whether the message is at fault, and not the broker.
-fn is_poison(error: &StoreError) -> bool {
-    matches!(error.kind(), StoreErrorKind::Invalid)
+/// Whether the event is at fault, and not the broker.
+fn is_poison(error: &ProjectionError) -> bool {
+    match error {
+        ProjectionError::Broker(error) => error.kind() == StoreErrorKind::Invalid,
+        error => matches!(error, ProjectionError::Handler(_)),
+    }
 }
 
 #[async_trait]
@@ -157,28 +148,30 @@ impl<V: Views> Handler<V> for RelayHandler {
         batch: &PageBatch,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), ProjectionError> {
-        for some in self.due(batch).chunks(IN_FLIGHT) {
-            match self.publish(some).await {
+        let is_due = |event: &&RecordedEvent| {
+            self.relay.types.contains(&event.event_type) && self.held.is_due(event)
+        };
+        let due: Vec<_> = batch.events.iter().filter(is_due).collect();
+        for some in due.chunks(IN_FLIGHT) {
+            match self.publish_free(some).await {
                 Ok(()) => {}
-                Err(error) if is_poison(&error) => self.one_by_one(views, some).await?,
-                Err(error) => return Err(error.into()),
+                Err((_, error)) if is_poison(&error) => self.one_by_one(views, some).await?,
+                Err((_, error)) => return Err(error),
             }
             failpoint!("relay.after_publish");
             if let Some(last) = some.last() {
-                self.pass(views, last.position).await?;
+                self.held.pass(views, &mut self.parking, last.position).await?;
             }
             if *stop.borrow() {
                 return Ok(());
             }
         }
-        self.pass(views, batch.through).await
+        self.held.pass(views, &mut self.parking, batch.through).await
     }
 
     async fn recover(&mut self, views: &V) -> Result<(), ProjectionError> {
         self.held.recover(views).await?;
-        let (part, world) = (&self.held.part, self.world.clone());
-        self.parking = Parking::load(views, part, self.settings.poison, world).await?;
-        Ok(())
+        self.parking.reload(views).await
     }
 
     async fn retry(
@@ -190,19 +183,16 @@ impl<V: Views> Handler<V> for RelayHandler {
         for (parked, event) in &parked {
             match self.publish(&[event]).await {
                 Ok(()) => beside.push(parked.gone()?),
-                Err(error) => {
-                    let error = ProjectionError::from(error);
-                    let mut parked = parked.clone();
-                    parked.refused(&Reason::of(&error));
-                    beside.push(parked.row()?);
+                Err((reason, error)) => {
+                    if is_poison(&error) {
+                        beside.push(parked.refused(&reason)?);
+                    }
                     refused = Some(error);
                     break;
                 }
             }
         }
-        let (tx, seen) = self.held.begin(views).await?;
-        let changes = Changes::default().parked(beside);
-        self.held.commit(views, tx, changes, seen, Touched::Rows).await?;
+        self.held.park(views, beside).await?;
         refused.map_or(Ok(()), Err)
     }
 }

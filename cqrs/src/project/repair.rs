@@ -1,12 +1,10 @@
 //! What an operator does with events that a model could not take.
 
-use es_core::{
-    Changes, EventStoreExt, Name, Part, Position, Read, RecordedEvent, Views, failpoint,
-};
+use es_core::{EventStoreExt, Name, Part, Position, Read, RecordedEvent, Views, failpoint};
 use futures_util::future::try_join_all;
 
 use super::{
-    handler::{Handler, Touched},
+    handler::Handler,
     parked::{self, Parked, ParkedState, waiting},
     parking::Sequence,
     visit::Visit,
@@ -195,9 +193,7 @@ impl<V: Views> Projector<V> {
                 amend(&mut parked);
                 // What does not wait any more has another place.
                 let gone = (!parked.waits()).then_some(gone);
-                let (tx, seen) = held.begin(views).await?;
-                let changes = Changes::default().parked(gone).parked([parked.row()?]);
-                held.commit(views, tx, changes, seen, Touched::Rows).await?;
+                held.park(views, gone.into_iter().chain([parked.row()?]).collect()).await?;
             }
             Ok(())
         };

@@ -59,8 +59,8 @@ impl<W: View, V: Views> Recipe<V> for ViewRecipe<W> {
         world: World,
     ) -> Result<Box<dyn Handler<V>>, ProjectionError> {
         let poison = self.about.settings.poison;
-        let parking = Parking::load(views, &held.part, poison, world.clone()).await?;
-        Ok(Box::new(ViewHandler::<W> { held, rows: HashMap::new(), parking, poison, world }))
+        let parking = Parking::load(views, &held.part, poison, world).await?;
+        Ok(Box::new(ViewHandler::<W> { held, rows: HashMap::new(), parking, poison }))
     }
 }
 
@@ -70,7 +70,6 @@ struct ViewHandler<W: View> {
     rows: HashMap<(Tenant, W::Key), Remembered<W>>,
     parking: Parking,
     poison: Poison,
-    world: World,
 }
 
 /// A row, or that there is none.
@@ -392,9 +391,7 @@ impl<W: View, V: Views> Handler<V> for ViewHandler<W> {
     async fn recover(&mut self, views: &V) -> Result<(), ProjectionError> {
         self.rows.clear();
         self.held.recover(views).await?;
-        let (part, world) = (&self.held.part, self.world.clone());
-        self.parking = Parking::load(views, part, self.poison, world).await?;
-        Ok(())
+        self.parking.reload(views).await
     }
 
     /// All in one transaction, up to an event that cannot be taken.
@@ -419,9 +416,7 @@ impl<W: View, V: Views> Handler<V> for ViewHandler<W> {
         if let Some(Unkeyed { reason, error }) = &refused
             && is_poison(error)
         {
-            let mut parked = parked[taken].0.clone();
-            parked.refused(reason);
-            beside.push(parked.row()?);
+            beside.push(parked[taken].0.refused(reason)?);
         }
         let rows = self.changed_rows()?;
         let changes = Changes::rows(rows).parked(beside).parked(self.parking.rows()?);

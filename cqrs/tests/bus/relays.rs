@@ -3,21 +3,24 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
-use cqrs::{Commands, ModelSettings, Projector, Relay, StartAt};
+use cqrs::{Commands, FailureClass, ModelSettings, ProjectionError, Projector, Relay, StartAt};
 use es_core::{
     Address, EventStoreExt, Group, Message, Publisher, Read, StoreError, StoreErrorKind,
     memory::{MemoryStore, MemoryViews},
 };
 use parking_lot::Mutex;
 
-use crate::bank::{AccountEvent, deposit};
+use crate::{
+    bank::{AccountEvent, deposit},
+    workers::Turnover,
+};
 
 /// Takes down what it is told, unless it is to fail.
 #[derive(Clone, Default)]
 struct Town {
     told: Arc<Mutex<Vec<(Address, Message)>>>,
     fails: Arc<Mutex<VecDeque<StoreErrorKind>>>,
-    /// Takes no message with this key.
+    /// Takes no message with this key, or with this id.
     refuses: Arc<Mutex<Option<String>>>,
 }
 
@@ -44,7 +47,10 @@ impl Town {
 impl Publisher for Town {
     async fn publish(&self, to: &Address, messages: Vec<Message>) -> Result<(), StoreError> {
         for message in messages {
-            if *self.refuses.lock() == message.key {
+            let refused = self.refuses.lock().clone();
+            if refused.is_some()
+                && (refused == message.key || refused.as_ref() == Some(&message.id))
+            {
                 return Err(StoreError::new(StoreErrorKind::Invalid, "not a word of this"));
             }
             self.told.lock().push((to.clone(), message));
@@ -168,4 +174,77 @@ async fn a_rebuild_tells_nothing_again() {
     projector.catch_up().await.unwrap();
     projector.rebuild().await.unwrap();
     assert_eq!(town.told().len(), 3);
+}
+
+/// Deposits of one account with many of others in between, more than are in flight at once.
+async fn far_apart(store: &MemoryStore, account: &str) {
+    for _ in 0..3 {
+        deposits(store, account, 1).await;
+        deposits(store, "others", 1_200).await;
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_parked_event_is_held_back_however_far_behind_it() {
+    let (store, views, town) = (MemoryStore::new(), MemoryViews::new(), Town::default());
+    far_apart(&store, "ada").await;
+    let ada = ids(&store, "ada").await;
+    *town.refuses.lock() = ada.first().cloned();
+    let projector = relaying(&store, &views, &town);
+    projector.catch_up().await.unwrap();
+    assert_eq!(town.of("account-others"), ids(&store, "others").await);
+    assert!(town.of("account-ada").is_empty());
+    *town.refuses.lock() = None;
+    assert_eq!(projector.retry("town-crier", "stream account-ada").await.unwrap(), 3);
+    assert_eq!(town.of("account-ada"), ada);
+}
+
+/// What is parked beyond the checkpoint would be parked or told once more.
+#[tokio::test]
+async fn nothing_is_parked_before_the_relay_has_come_to_it() {
+    let (store, views, town) = (MemoryStore::new(), MemoryViews::new(), Town::default());
+    deposits(&store, "ada", 1).await;
+    *town.refuses.lock() = Some("account-ada".to_owned());
+    let projector = relaying(&store, &views, &town);
+    projector.catch_up().await.unwrap();
+    far_apart(&store, "ada").await;
+    // The line breaks behind the first thousand.
+    town.fails.lock().push_back(StoreErrorKind::Full);
+    let told = Arc::clone(&town.told);
+    told.lock().clear();
+    let error = projector.catch_up().await.unwrap_err();
+    assert!(matches!(error, ProjectionError::Broker(_)), "{error}");
+    let parked = projector.parked("town-crier").await.unwrap();
+    let reached = projector.status().await.unwrap()[0].parts[0].position;
+    assert!(parked.iter().all(|parked| parked.position <= reached), "{parked:?}, {reached}");
+}
+
+#[tokio::test]
+async fn a_route_that_panics_parks_its_event() {
+    let (store, views, town) = (MemoryStore::new(), MemoryViews::new(), Town::default());
+    deposits(&store, "ada", 2).await;
+    deposits(&store, "bob", 2).await;
+    let relay = relay(&town).route(|event| {
+        assert_ne!(event.stream.id(), "ada", "nobody knows where ada lives");
+        Some(Group::new("mails").unwrap().into())
+    });
+    let projector = Projector::new(store.clone(), views).relay(relay, StartAt::Beginning);
+    projector.catch_up().await.unwrap();
+    assert_eq!(town.of("account-bob"), ids(&store, "bob").await);
+    let parked = projector.parked("town-crier").await.unwrap();
+    let classes: Vec<_> = parked.iter().map(|parked| parked.class).collect();
+    assert_eq!(classes, [FailureClass::Panic, FailureClass::OutOfOrder]);
+}
+
+/// Read models go on while the broker is away, whether or not their program is alone.
+#[tokio::test]
+async fn a_broker_that_is_away_stops_nothing_else() {
+    let (store, views, town) = (MemoryStore::new(), MemoryViews::new(), Town::default());
+    town.fails.lock().extend([StoreErrorKind::Full; 2]);
+    deposits(&store, "ada", 2).await;
+    let projector = relaying(&store, &views, &town).view::<Turnover>();
+    let projecting = projector.start();
+    projecting.wait_for(store.head().await.unwrap()).await.unwrap();
+    projecting.stop().await.unwrap();
+    assert_eq!(town.of("account-ada"), ids(&store, "ada").await);
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-struct Turnover {
+pub(crate) struct Turnover {
     events: u64,
 }
 

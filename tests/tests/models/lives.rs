@@ -56,7 +56,7 @@ pub(crate) const WORK: &[Way] = &[
     anywhere("work"),
     at("work", "projection.before_commit", 40),
     at("work", "projection.after_commit", 40),
-    at("work", "reaction.before_checkpoint", 8),
+    at("work", "projection.before_checkpoint", 8),
     at("work", "reaction.after_effect", 20),
     at("work", "part.after_take", 12),
     at("work", "worker.after_renew", 3),

@@ -112,7 +112,8 @@ impl<V: Views> Worker<V> {
         });
     }
 
-    /// Takes back what a loop has kept. Who is alone stops at the first failure.
+    /// Takes back what a loop has kept. Who is alone stops at the first failure, but for one of
+    /// a broker: that is no reason for read models to stand still.
     pub(super) fn ended(&mut self, key: Key, mut ended: Ended<V>) -> Result<(), ProjectionError> {
         let was_stopped = self.loops.remove(&key).is_some_and(|stop| *stop.borrow());
         self.idle.append(&mut ended.handlers);
@@ -128,7 +129,7 @@ impl<V: Views> Worker<V> {
                 self.inner.drops(&part);
                 continue;
             }
-            if self.presence.is_none() {
+            if self.presence.is_none() && !matches!(error, ProjectionError::Broker(_)) {
                 return Err(error);
             }
             self.fails(part, &error);
