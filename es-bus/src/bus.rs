@@ -108,7 +108,8 @@ impl EventBus {
         Ok(Running::start(broker, self.world.clone(), endpoint).await?)
     }
 
-    /// Removes a group with all that waits for it, its dead letters too.
+    /// Removes a group with all that waits for it, its dead letters too. Its endpoints have to
+    /// be [drained](Running::drain) before: one that runs makes it anew.
     ///
     /// # Errors
     ///

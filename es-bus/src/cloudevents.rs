@@ -86,6 +86,14 @@ pub fn to_json(message: &Message) -> Bytes {
     serde_json::to_vec(&object).unwrap_or_default().into()
 }
 
+/// The data of an event whose type is another one than JSON, if it is written as a text.
+fn text(object: &BTreeMap<String, Box<RawValue>>, data: &RawValue) -> Option<String> {
+    let content_type: String = serde_json::from_str(object.get("datacontenttype")?.get()).ok()?;
+    let media = content_type.split(';').next().unwrap_or_default().trim().to_lowercase();
+    let is_json = media.ends_with("/json") || media.ends_with("+json");
+    (!is_json).then(|| serde_json::from_str(data.get()).ok()).flatten()
+}
+
 /// The message that stands in a JSON object of the structured mode.
 ///
 /// # Errors
@@ -101,7 +109,10 @@ pub fn from_json(json: &[u8]) -> Result<Message, CloudEventError> {
             let text: String = serde_json::from_str(base64.get())?;
             BASE64_STANDARD.decode(text).map_err(|_| wrong)?.into()
         }
-        (Some(data), None) => Bytes::copy_from_slice(data.get().as_bytes()),
+        (Some(data), None) => match text(&object, &data) {
+            Some(text) => text.into(),
+            None => Bytes::copy_from_slice(data.get().as_bytes()),
+        },
         (None, None) => Bytes::new(),
     };
     let given = object.into_iter().filter(|(_, value)| value.get() != "null");

@@ -6,7 +6,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
-use crate::{Broker, BusError};
+use crate::{Broker, BusError, time::before};
 
 /// Dead letters of one page.
 const PAGE: usize = 100;
@@ -94,7 +94,8 @@ impl Letters {
         let pages = stream::try_unfold(Some(DeadLetterId::default()), async |after| {
             let Some(after) = after else { return Ok::<_, BusError>(None) };
             let page = self.list(after, PAGE).await?;
-            let next = page.last().map(|last| last.id).filter(|_| page.len() == PAGE);
+            // A short page is not the last one: somebody may remove letters meanwhile.
+            let next = page.last().map(|last| last.id);
             Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
         });
         pages.try_flatten().boxed()
@@ -172,7 +173,7 @@ impl Letters {
     ///
     /// [`BusError`] if the broker fails.
     pub async fn expire(&self, older_than: Duration) -> Result<u64, BusError> {
-        let before = self.world.now() - older_than;
+        let before = before(self.world.now(), older_than);
         let mut removed = 0;
         let mut all = self.all();
         while let Some(letter) = all.try_next().await? {

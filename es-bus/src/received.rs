@@ -29,13 +29,18 @@ impl<E> Received<E> {
         Self { event, message, to, attempt }
     }
 
-    /// Answers whoever [asked](EventBus::request), and says whether somebody did.
+    /// Answers whoever [asked](EventBus::request), and says whether somebody did who still
+    /// waits.
     ///
     /// # Errors
     ///
     /// [`BusError`] if the answer was not sent.
     pub async fn reply<A: Event>(&self, bus: &EventBus, answer: &A) -> Result<bool, BusError> {
         let Some(asker) = self.message.metadata.get(REPLY_TO) else { return Ok(false) };
+        if self.message.expires.is_some_and(|expires| expires <= bus.world().now()) {
+            // Its queue may be gone, and would be there anew.
+            return Ok(false);
+        }
         let mut message = bus.message(answer)?;
         message.metadata = message.metadata.causation_id(&self.message.id);
         bus.send(Group::new(asker)?, vec![message]).await?;

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, oneshot};
 
-use crate::{BusError, EventBus, RequestError};
+use crate::{BusError, EventBus, RequestError, time::after};
 
 /// Where the answer goes, in the metadata of a request.
 pub(crate) const REPLY_TO: &str = "reply-to";
@@ -54,7 +54,7 @@ impl Replies {
         let waiting = Waiting { replies: self, id: request.id.clone() };
         self.waiting.lock().insert(waiting.id.clone(), answer);
         request.metadata = request.metadata.with(REPLY_TO, self.queue.as_str());
-        request.expires.get_or_insert(bus.world().now() + within);
+        request.expires.get_or_insert(after(bus.world().now(), within));
         let asked = async {
             bus.send(to, vec![request]).await?;
             Ok::<_, BusError>(answered.await.ok())

@@ -96,7 +96,7 @@ impl Running {
             _ = &mut tasks => false,
             () = time => true,
         };
-        let abandoned = if is_late { self.stats().in_hand } else { 0 };
+        let abandoned = self.stats().in_hand;
         self.stop.send_replace(Stop::AtOnce);
         if is_late {
             tasks.await;

@@ -6,6 +6,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
+use crate::time::before;
+
 /// Most keys that one endpoint remembers; the oldest are forgotten first.
 const REMEMBERED: usize = 100_000;
 
@@ -40,7 +42,7 @@ impl Seen {
     /// What is known of the key; if it is nothing, it is in hand from now on.
     pub(crate) fn enter(&self, key: &str, now: DateTime<Utc>) -> Known {
         let mut kept = self.kept.lock();
-        kept.forget(now - self.ttl);
+        kept.forget(before(now, self.ttl));
         if kept.keys.contains(key) {
             return Known::Handled;
         }

@@ -1,4 +1,8 @@
-use std::{any::Any, marker::PhantomData, panic::AssertUnwindSafe};
+use std::{
+    any::Any,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use async_trait::async_trait;
 use es_core::{Address, Event, Message};
@@ -64,7 +68,7 @@ impl<E: Event, H: Handle<E>> Work for OfEvents<E, H> {
         let mut done = Vec::with_capacity(given.len());
         for one in given {
             done.push(match decode::<E>(one) {
-                Ok(received) => handled(&one.message, self.0.handle(received)).await,
+                Ok(received) => handled(&one.message, || self.0.handle(received)).await,
                 Err(done) => done,
             });
         }
@@ -78,7 +82,7 @@ impl<H: Handle<()>> Work for OfMessages<H> {
         let mut done = Vec::with_capacity(given.len());
         for Given { to, message, attempt } in given {
             let received = Received::new((), message.clone(), to.clone(), *attempt);
-            done.push(handled(message, self.0.handle(received)).await);
+            done.push(handled(message, || self.0.handle(received)).await);
         }
         done
     }
@@ -91,21 +95,47 @@ impl<E: Event + Sync, H: HandleBatch<E>> Work for OfBatches<E, H> {
         for one in given {
             done.push(decode::<E>(one).map(|received| batch.push(received)).err());
         }
-        let answers = AssertUnwindSafe(self.0.handle(&batch)).catch_unwind().await;
-        let panic = answers.as_ref().err().map(|panic| said(&**panic));
-        let mut answers = answers.unwrap_or_default().into_iter();
-        let mut answer = || match (answers.next(), &panic) {
-            (Some(Ok(())), _) => Done::Handled,
-            (Some(Err(error)), _) => Done::Failed(error),
-            (None, Some(panic)) => Done::Panicked(panic.clone()),
-            (None, None) => Done::Failed(HandleError::transient("the handler did not say")),
-        };
+        let mut answers = self.answers(&batch).await.into_iter();
+        let silent = || Done::Failed(HandleError::transient("the handler did not say"));
+        let mut answer = || answers.next().unwrap_or_else(silent);
         done.into_iter().map(|done| done.unwrap_or_else(&mut answer)).collect()
     }
 }
 
+impl<E: Event + Sync, H: HandleBatch<E>> OfBatches<E, H> {
+    /// What became of each. One that panics must not cost the others their tries, so then each
+    /// is given by itself.
+    async fn answers(&self, batch: &[Received<E>]) -> Vec<Done> {
+        let all = match batch {
+            [] => return Vec::new(),
+            all => self.together(all).await,
+        };
+        match all {
+            Ok(done) => done,
+            Err(panic) if batch.len() == 1 => vec![Done::Panicked(panic)],
+            Err(_) => {
+                let mut done = Vec::with_capacity(batch.len());
+                for one in batch.chunks(1) {
+                    let alone = self.together(one).await;
+                    done.extend(alone.unwrap_or_else(|panic| vec![Done::Panicked(panic)]));
+                }
+                done
+            }
+        }
+    }
+
+    async fn together(&self, batch: &[Received<E>]) -> Result<Vec<Done>, String> {
+        let handling = AssertUnwindSafe(async { self.0.handle(batch).await });
+        let answers = handling.catch_unwind().await.map_err(|panic| said(&*panic))?;
+        let done =
+            |answer: Result<(), HandleError>| answer.map_or_else(Done::Failed, |()| Done::Handled);
+        Ok(answers.into_iter().map(done).collect())
+    }
+}
+
 fn decode<E: Event>(given: &Given) -> Result<Received<E>, Done> {
-    match given.message.decode::<E>() {
+    let decoded = catch_unwind(AssertUnwindSafe(|| given.message.decode::<E>()));
+    match decoded.map_err(|panic| Done::Panicked(said(&*panic)))? {
         Ok(Some(event)) => {
             let Given { to, message, attempt } = given.clone();
             Ok(Received::new(event, message, to, attempt))
@@ -115,18 +145,20 @@ fn decode<E: Event>(given: &Given) -> Result<Received<E>, Done> {
     }
 }
 
-async fn handled(
-    message: &Message,
-    handling: impl Future<Output = Result<(), HandleError>>,
-) -> Done {
-    match AssertUnwindSafe(current::handling(message, handling)).catch_unwind().await {
+async fn handled<F>(message: &Message, handle: impl FnOnce() -> F) -> Done
+where
+    F: Future<Output = Result<(), HandleError>>,
+{
+    // A function may panic before it returns its future.
+    let handling = current::handling(message, async { handle().await });
+    match AssertUnwindSafe(handling).catch_unwind().await {
         Ok(Ok(())) => Done::Handled,
         Ok(Err(error)) => Done::Failed(error),
         Err(panic) => Done::Panicked(said(&*panic)),
     }
 }
 
-fn said(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
 }

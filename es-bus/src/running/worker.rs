@@ -1,4 +1,5 @@
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use crate::{
     outage::Outage,
     seen::{Known, Seen},
     stats::{Counters, count},
-    work::{Done, Given, Work},
+    work::{Done, Given, Work, said},
 };
 
 /// The longest pause before the broker is asked again for deliveries.
@@ -116,7 +117,11 @@ impl Worker {
     async fn handle(&self, taken: Vec<Delivery>) -> Option<MutexGuard<'_, ()>> {
         let mut wanted = Vec::with_capacity(taken.len());
         for delivery in taken {
-            match self.passed_over(&delivery) {
+            let passed_over = catch_unwind(AssertUnwindSafe(|| self.passed_over(&delivery)));
+            let passed_over = passed_over.unwrap_or_else(|panic| {
+                Some(self.failed(&delivery, FaultKind::Panic, said(&*panic)))
+            });
+            match passed_over {
                 None => wanted.push(delivery),
                 Some(settlement) => self.settle(delivery, settlement).await,
             }
@@ -150,7 +155,10 @@ impl Worker {
             match self.seen(delivery, |seen, key, now| seen.enter(&key, now)) {
                 None | Some(Known::Nothing) => return None,
                 // If the other one fails, this one will do.
-                Some(Known::InHand) => return Some(self.retry(self.endpoint.retry.first)),
+                Some(Known::InHand) => {
+                    self.outage.forgive(&message.id);
+                    return Some(self.retry(self.endpoint.retry.first));
+                }
                 Some(Known::Handled) => &self.counters.repeated,
             }
         };
@@ -203,7 +211,8 @@ impl Worker {
     /// What becomes of a message with which this was done.
     fn conclude(&self, delivery: &Delivery, done: Done) -> Settlement {
         let was_handled = matches!(done, Done::Handled);
-        self.seen(delivery, |seen, key, now| seen.leave(key, was_handled, now));
+        let leave = || self.seen(delivery, |seen, key, now| seen.leave(key, was_handled, now));
+        drop(catch_unwind(AssertUnwindSafe(leave)));
         match done {
             Done::Handled => {
                 self.outage.went_well();
@@ -222,6 +231,7 @@ impl Worker {
             }
             Done::Failed(HandleError::Throttled { after, .. }) => {
                 self.outage.went_wrong();
+                self.outage.forgive(&delivery.message.id);
                 self.retry(after)
             }
             Done::Failed(error) => self.failed(delivery, FaultKind::Transient, error.to_string()),
@@ -236,7 +246,7 @@ impl Worker {
             self.outage.forgive(id);
             return self.retry(policy.pause(1, &self.world));
         }
-        let attempt = delivery.attempt.saturating_sub(self.outage.forgiven(id)).max(1);
+        let attempt = self.outage.counted(id, delivery.attempt);
         if attempt < policy.tries {
             return self.retry(policy.pause(attempt, &self.world));
         }

@@ -64,6 +64,23 @@ fn an_event_of_somebody_else_is_read() {
     assert_eq!(message.metadata.get("subject"), None);
 }
 
+/// As the JSON format of CloudEvents 1.0 has it (section 3.1.1).
+#[test]
+fn data_that_is_a_text_is_that_text_unless_the_event_is_json() {
+    let read = |content_type: &str| {
+        let json = format!(
+            r#"{{ "specversion": "1.0", "type": "some.event", "source": "/a", "id": "1",
+                "datacontenttype": "{content_type}", "data": "<much wow=\"xml\"/>" }}"#
+        );
+        String::from_utf8(cloudevents::from_json(json.as_bytes()).unwrap().payload.to_vec())
+            .unwrap()
+    };
+    assert_eq!(read("application/xml"), r#"<much wow="xml"/>"#);
+    for json in ["application/json", "application/vnd.some+json; charset=utf-8"] {
+        assert_eq!(read(json), r#""<much wow=\"xml\"/>""#);
+    }
+}
+
 #[test]
 fn what_is_no_event_is_refused_with_what_it_should_be() {
     for (json, attribute) in [

@@ -63,3 +63,37 @@ async fn an_endpoint_drains_at_once_in_an_outage() {
     settled().await;
     assert!(running.drain().await.is_clean());
 }
+
+/// A process that comes to an outage of others knows nothing of it at first.
+#[tokio::test]
+async fn who_begins_in_an_outage_makes_no_dead_letters() {
+    let scene = Scene::new();
+    let set = |e: Endpoint| e.retry(RetryPolicy::new(3).jitter(0.0)).outage_after(20);
+    scene.clerk.away(true);
+    for _ in 0..3 {
+        let running = scene.bus.subscribe(scene.endpoint(set)).await.unwrap();
+        scene.publish(0..15).await;
+        for _ in 0..10 {
+            settled().await;
+            scene.clock.advance(Duration::from_secs(60));
+        }
+        until(|| running.stats().is_in_outage).await;
+        assert_eq!(running.stats().dead_lettered, 0);
+    }
+}
+
+/// What fails in one process that has handled nothing yet still comes to its end.
+#[tokio::test]
+async fn a_message_that_always_fails_is_a_dead_letter_also_if_it_is_the_only_one() {
+    let scene = Scene::new();
+    let set = |e: Endpoint| e.retry(RetryPolicy::new(3).jitter(0.0)).outage_after(20);
+    scene.clerk.tell(1, [Then::Fail; 9]);
+    let running = scene.bus.subscribe(scene.endpoint(set)).await.unwrap();
+    scene.publish([1]).await;
+    for _ in 0..3 {
+        settled().await;
+        scene.clock.advance(Duration::from_secs(60));
+    }
+    until(|| running.stats().dead_lettered == 1).await;
+    assert_eq!(scene.clerk.tried().len(), 3);
+}

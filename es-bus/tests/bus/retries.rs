@@ -113,3 +113,18 @@ async fn a_pause_holds_up_the_key_and_no_handler() {
     scene.clock.advance(Duration::from_secs(2));
     until(|| scene.clerk.handled() == [3, 1, 2]).await;
 }
+
+#[tokio::test]
+async fn what_was_throttled_has_all_its_tries_left() {
+    let scene = Scene::new();
+    let told = [Then::Throttle(Duration::from_secs(1)); 5];
+    scene.clerk.tell(1, told.into_iter().chain([Then::Fail; 2]));
+    let running = scene.bus.subscribe(scene.endpoint(exact(3))).await.unwrap();
+    scene.publish([1]).await;
+    for _ in 0..8 {
+        settled().await;
+        scene.clock.advance(Duration::from_secs(60));
+    }
+    until(|| running.stats().handled == 1).await;
+    assert_eq!(running.stats().dead_lettered, 0);
+}
