@@ -33,6 +33,8 @@ pub(super) struct Pump {
 struct Session {
     id: String,
     turns: u64,
+    /// The last turn whose answer was heard.
+    answered: u64,
     /// Whether the server might think that more is in hand than is.
     is_in_doubt: bool,
 }
@@ -40,7 +42,7 @@ struct Session {
 impl Session {
     fn new(link: &Link) -> Self {
         let id = format!("{:016x}", link.connection.world.random_u64());
-        Self { id, turns: 0, is_in_doubt: false }
+        Self { id, turns: 0, answered: 0, is_in_doubt: false }
     }
 }
 
@@ -64,8 +66,18 @@ impl Pump {
         let asked = self.members.ask(self.session.is_in_doubt);
         match self.say(&asked).await {
             Ok(Answer::Done(done)) => self.done(asked, done),
-            Ok(Answer::Fenced) => Some(self.begin_anew(asked)),
-            Ok(Answer::Gone) => self.join_again(asked).await,
+            Ok(Answer::Fenced) if asked.want.is_none() => Some(self.begin_anew(asked)),
+            // Another process may have made the group anew, for patterns of its own.
+            Ok(Answer::Fenced) => self.join_again(asked).await,
+            Ok(Answer::Gone) if asked.want.is_none() => {
+                self.members.fenced(asked);
+                self.members.end(StoreErrorKind::Closed, "all members have left");
+                None
+            }
+            Ok(Answer::Gone) => {
+                info!(group = %self.members.group, "the server has lost the group, which is made anew");
+                self.join_again(asked).await
+            }
             Ok(Answer::Forgotten) => {
                 self.members.fenced(asked);
                 self.members.end(StoreErrorKind::Closed, "the group was forgotten");
@@ -81,7 +93,8 @@ impl Pump {
         let said: Vec<Value> = link
             .connection
             .run(&scripts::TURN, |command| {
-                command.arg(1).arg(&*key).arg(&session.id).arg(session.turns);
+                command.arg(1).arg(&*key).arg(&session.id);
+                command.arg(session.turns).arg(session.answered);
                 command.arg(millis(link.limits.lease));
                 match asked.want {
                     Some(want) => command.arg(want),
@@ -96,6 +109,7 @@ impl Pump {
 
     fn done(&mut self, asked: Asked, done: Done) -> Option<Pause> {
         (self.failed, self.session.is_in_doubt) = (0, false);
+        self.session.answered = self.session.turns;
         let pause = Pause::after(&done, self.link.limits.lease / TURNS);
         match self.members.done(asked, done) {
             Left::Members => Some(pause),
@@ -118,13 +132,6 @@ impl Pump {
 
     /// A server that has lost everything has lost the group too.
     async fn join_again(&mut self, asked: Asked) -> Option<Pause> {
-        let group = &self.members.group;
-        if asked.want.is_none() {
-            self.members.fenced(asked);
-            self.members.end(StoreErrorKind::Closed, "all members have left");
-            return None;
-        }
-        info!(%group, "the server has lost the group, which is made anew");
         match self.link.join_again(&self.members).await {
             Ok(()) => Some(self.begin_anew(asked)),
             Err(error) => self.failed(asked, &error),

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::{
     SOON, asks, broker, bury, consume, group, join, letters, message, next, of_ada, options,
-    orders, publish, raw, said, server, take,
+    orders, publish, raw, said, server, soon, take,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,6 +57,21 @@ async fn a_dead_letter_that_finds_no_room_comes_again() {
     }
     seen.sort();
     assert_eq!(seen, [("3".to_owned(), 1), ("dead".to_owned(), 2)]);
+}
+
+/// What stands behind a dead letter waits for room, and does not come before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_is_given_back_comes_before_what_found_no_room_behind_it() {
+    let Some(server) = server() else { return };
+    let (one, mut raw) = (broker(options(server.url()).dead_letters(1)).await, raw(&server).await);
+    let mut member = consume(&one, asks().parking()).await;
+    publish(&one, vec![of_ada(1), of_ada(2)]).await;
+    bury(&mut member).await.expect("there is room");
+    let later: &[u8] = b"{test}:group:billing:later";
+    soon(async || (said::<usize>(&mut raw, &[b"ZCARD", later]).await == 1).then_some(())).await;
+    let letter = letters(&one).await.expect("letters").remove(0);
+    assert!(one.give_back(&group(), letter.id, None).await.expect("it goes back"));
+    assert_eq!(take(&mut member, 2).await, ["1", "2"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

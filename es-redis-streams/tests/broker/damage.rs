@@ -4,7 +4,7 @@ use es_core::{DeadLetters, StoreErrorKind};
 
 use super::{
     ack, broker, bury, coming, group, join, letters, message, next, of_ada, options, publish, raw,
-    said, server, take,
+    said, server, soon, take,
 };
 
 const INCOMING: &[u8] = b"{test}:group:billing:incoming";
@@ -39,6 +39,31 @@ async fn what_cannot_be_read_is_put_aside_and_its_key_goes_on() {
     assert_eq!((seen, damaged), (vec!["1".to_owned(), "2".to_owned()], 4));
     let aside: usize = said(&mut raw, &[b"HLEN", BROKEN]).await;
     assert_eq!(aside, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_waits_if_there_is_no_room_for_it() {
+    let Some(server) = server() else { return };
+    let one = broker(options(server.url()).dead_letters(1)).await;
+    let mut raw = raw(&server).await;
+    drop(join(&one).await);
+    for _ in 0..2 {
+        said::<usize>(&mut raw, &[b"RPUSH", INCOMING, b"junk"]).await;
+    }
+    let mut member = join(&one).await;
+    for _ in 0..3 {
+        let told = coming(&mut member).await.err().map(|error| error.kind());
+        assert_eq!(told, Some(StoreErrorKind::Corrupt), "it is told again and again");
+    }
+    for kept in [1, 0] {
+        assert_eq!(said::<usize>(&mut raw, &[b"HLEN", BROKEN]).await, 1);
+        assert_eq!(said::<usize>(&mut raw, &[b"HLEN", MESSAGES]).await, kept);
+        if kept == 1 {
+            said::<usize>(&mut raw, &[b"DEL", BROKEN]).await;
+            soon(async || (said::<usize>(&mut raw, &[b"HLEN", BROKEN]).await == 1).then_some(()))
+                .await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

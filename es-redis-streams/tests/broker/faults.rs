@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use es_core::{Consumer, Deliveries, Publisher, StoreErrorKind, World};
+use es_core::{Consumer, Deliveries, Publisher, StoreErrorKind, TopicPattern, World};
 use es_redis_streams::RedisBroker;
 use es_testkit::servers::{PrivateRedis, Proxy, containing};
 
@@ -250,6 +250,51 @@ async fn a_server_that_restarts_in_between_has_lost_nothing() {
         let _ = delivery.ack().await;
     }
     assert_in_order(&seen, 5, 40);
+}
+
+/// Whoever comes back first makes the group anew, and knows nothing of what others listen to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_another_process_has_made_anew_listens_as_before() {
+    const TURNS: &[u8] = b"{test}:group:billing:turns";
+    let Some(server) = server() else { return };
+    let proxy = proxy(&server);
+    let silent = behind(&proxy).await;
+    let other = broker(options(server.url()).lease(SHORT)).await;
+    let mut raw = raw(&server).await;
+    let _silent = join(&silent).await;
+    let audits = TopicPattern::new("audit.*").expect("a pattern");
+    let mut elsewhere = asks();
+    elsewhere.patterns = vec![audits];
+    let mut member = consume(&other, elsewhere).await;
+    proxy.swallow();
+    said::<String>(&mut raw, &[b"FLUSHALL"]).await;
+    soon(async || (said::<usize>(&mut raw, &[b"HLEN", TURNS]).await == 1).then_some(())).await;
+    proxy.pass();
+    let listens = soon(async || {
+        let listens: String = said(&mut raw, &[b"HGET", b"{test}:groups", b"billing"]).await;
+        listens.contains(' ').then_some(listens)
+    });
+    assert_eq!(listens.await, "audit.* order.*");
+    publish(&other, vec![of_ada(1)]).await;
+    drop(_silent);
+    assert_eq!(take(&mut member, 1).await, ["1"]);
+}
+
+/// As after a failover: numbers that were given are given once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_before_the_server_lost_its_latest_writes_is_not_settled() {
+    const TURNS: &[u8] = b"{test}:group:billing:turns";
+    let Some(server) = server() else { return };
+    let (one, mut raw) = (broker(options(server.url())).await, raw(&server).await);
+    let mut member = join(&one).await;
+    publish(&one, vec![of_ada(1)]).await;
+    let held = next(&mut member).await;
+    let session: Vec<Vec<u8>> = said(&mut raw, &[b"HKEYS", TURNS]).await;
+    said::<usize>(&mut raw, &[b"HSET", TURNS, &session[0], b"0"]).await;
+    assert_eq!(held.ack().await.expect_err("it may be another").kind(), StoreErrorKind::Fenced);
+    let again = next(&mut member).await;
+    assert_eq!((again.message.id.as_str(), again.attempt), ("1", 2));
+    ack(again).await;
 }
 
 /// What it held is gone, and nothing else.

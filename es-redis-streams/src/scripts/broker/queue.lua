@@ -82,13 +82,22 @@ local function make_ready(number)
   redis.call('ZADD', ready, number, number)
 end
 
+-- Whether the first of a lane does not come now, as nobody was given it yet: it is ready, or
+-- waits for room among the dead letters.
+local function holds(first)
+  if redis.call('ZREM', ready, first) == 1 then
+    return true
+  end
+  return redis.call('HEXISTS', tries, first) == 0 and redis.call('ZREM', later, first) == 1
+end
+
 -- Puts the message into its lane, where its number says.
 local function enqueue(number, lane)
   local first = lane and redis.call('HGET', lanes, lane)
   if first then
     redis.call('SADD', queued, lane)
   end
-  if first and tonumber(first) > tonumber(number) and redis.call('ZREM', ready, first) == 1 then
+  if first and tonumber(first) > tonumber(number) and holds(first) then
     redis.call('ZADD', waiting(lane), first, first)
   elseif first then
     redis.call('ZADD', waiting(lane), number, number)

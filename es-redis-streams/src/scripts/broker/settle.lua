@@ -72,16 +72,22 @@ local function dead_letter(number, kind, reason, room)
   bury(number, message, kind, reason, 1 + (redis.call('HGET', tries, number) or 0))
 end
 
--- Puts away what nobody can read.
-local function set_aside(number)
+-- Puts away what nobody can read. If there is no room it comes again, and its lane waits.
+local function set_aside(number, room)
   local message = redis.call('HGET', messages, number)
-  if message then
-    redis.call('HSET', broken, number, message)
-    redis.call('HDEL', messages, number)
-    local lane = lane_of(message)
-    if lane then
-      go_on(lane)
-    end
+  if not message then
+    return
+  end
+  if redis.call('HLEN', broken) >= room then
+    return retry(number, '1000')
+  end
+  redis.call('HSET', broken, number, message)
+  redis.call('HDEL', messages, number)
+  redis.call('HDEL', tries, number)
+  redis.call('SREM', given, number)
+  local lane = lane_of(message)
+  if lane then
+    go_on(lane)
   end
 end
 
@@ -97,7 +103,7 @@ local function settle(held, from, room)
     elseif verb == 'bury' then
       dead_letter(number, one, two, room)
     else
-      set_aside(number)
+      set_aside(number, room)
     end
   end
 end

@@ -12,6 +12,10 @@ local function at_once(want)
 end
 
 local function hand_out(number, attempt, message, numbers)
+  if taken.count > 0 and taken.bytes + #message > BYTES then
+    taken.bytes = BYTES
+    return make_ready(number)
+  end
   local list = taken.list
   list[#list + 1], list[#list + 2], list[#list + 3] = number, attempt, message
   numbers[#numbers + 1] = number
