@@ -129,7 +129,7 @@ pub use snapshot::{Snapshot, Snapshots};
 pub use snapshotting::{SnapshotCounts, SnapshotPolicy, Snapshotting};
 pub use store::{Abilities, Appended, Durability, EventStore, EventStoreExt, Page, Pages, Written};
 pub use stream::StreamId;
-pub use timer::{Timer, Timers};
+pub use timer::{TakenTimer, Timer, TimerId, Timers};
 pub use upcast::{Upcast, UpcastError, Upcasters, Upcasting};
 pub use views::{Changes, Kind, Lookup, Row, RowId, Rows, Views};
 pub use world::{Clock, Random, Spawn, Task, World};

@@ -4,72 +4,117 @@ use chrono::{DateTime, Utc};
 
 use crate::{Name, StoreError, Tenant};
 
-/// Something to be woken for.
+/// Which timer it is.
 ///
 /// ```
-/// use chrono::DateTime;
-/// use es_core::{Name, Tenant, Timer};
+/// use es_core::{Name, Tenant, TimerId};
 ///
-/// let timer = Timer {
+/// let overdue = TimerId {
 ///     tenant: Tenant::default(),
-///     name: Name::new("order-7/payment-overdue")?,
-///     due: DateTime::UNIX_EPOCH,
-///     payload: "7".into(),
+///     owner: Name::new("payments")?,
+///     name: Name::new("order-7/overdue")?,
 /// };
 /// # Ok::<(), es_core::NameError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timer {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerId {
     /// Whose timer it is.
     pub tenant: Tenant,
-    /// Its name, unique within the tenant.
+    /// What part of the program is woken, as a saga or a bus. The others do not see it.
+    pub owner: Name,
+    /// Its name, unique for this tenant and owner.
     pub name: Name,
+}
+
+/// Something to be woken for; see [`Timers`] for an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// Which one it is.
+    pub id: TimerId,
     /// When it is due.
     pub due: DateTime<Utc>,
     /// What its owner wants to be told.
     pub payload: Bytes,
 }
 
+/// A timer that is handled by whoever has taken it; see [`Timers`] for an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenTimer {
+    /// The timer.
+    pub timer: Timer,
+    /// When it is due once more, unless it is [done](Timers::done) by then.
+    pub until: DateTime<Utc>,
+}
+
 /// Where timers are kept until they have been handled.
+///
+/// Whoever asks for what is due takes it, so that of many processes one handles a timer; if
+/// that one dies, it is due once more. A timer is handled **at least once**.
 ///
 /// ```
 /// use chrono::{DateTime, TimeDelta};
-/// use es_core::{Name, Tenant, Timer, Timers, memory::MemoryTimers};
+/// use es_core::{Name, Tenant, Timer, TimerId, Timers, memory::MemoryTimers};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let timers = MemoryTimers::new();
-/// let (tenant, name) = (Tenant::default(), Name::new("egg")?);
+/// let kitchen = Name::new("kitchen")?;
+/// let id = TimerId { tenant: Tenant::default(), owner: kitchen.clone(), name: Name::new("egg")? };
 /// let due = DateTime::UNIX_EPOCH + TimeDelta::minutes(4);
-/// timers.set(Timer { tenant: tenant.clone(), name: name.clone(), due, payload: "soft".into() }).await?;
-/// assert!(timers.due(DateTime::UNIX_EPOCH, 10).await?.is_empty());
-/// assert_eq!(timers.due(due, 10).await?[0].payload, "soft");
-/// timers.cancel(&tenant, &name).await?;
-/// assert!(timers.due(due, 10).await?.is_empty());
+/// timers.set(Timer { id, due, payload: "soft".into() }).await?;
+/// assert_eq!(timers.next_due(&kitchen).await?, Some(due));
+///
+/// let until = due + TimeDelta::minutes(1);
+/// let taken = timers.take_due(&kitchen, due, until, 10).await?;
+/// assert_eq!(taken[0].timer.payload, "soft");
+/// assert!(timers.take_due(&kitchen, due, until, 10).await?.is_empty());
+/// timers.done(&taken[0]).await?;
+/// assert_eq!(timers.next_due(&kitchen).await?, None);
 /// # Ok(())
 /// # }
 /// ```
 #[async_trait]
 pub trait Timers: Send + Sync + 'static {
-    /// Sets the timer, in the place of one with the same name.
+    /// Sets the timer, in the place of one with the same id, whether that is taken or not.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store fails.
     async fn set(&self, timer: Timer) -> Result<(), StoreError>;
 
-    /// Up to `limit` timers that are due at `now`, the most overdue first. They
-    /// stay until they are cancelled, so that a crash loses none.
+    /// Takes up to `limit` of the owner's timers that are due at `now`, of all tenants, those
+    /// that have been due for longest. Nobody is given them before `until`; then they are due
+    /// once more.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store fails.
-    async fn due(&self, now: DateTime<Utc>, limit: usize) -> Result<Vec<Timer>, StoreError>;
+    /// [`StoreError`] if the store fails; some may be taken.
+    async fn take_due(
+        &self,
+        owner: &Name,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<TakenTimer>, StoreError>;
 
-    /// Forgets the timer, whether handled or not wanted any more.
+    /// Forgets a timer that was handled, unless it was set anew or taken by another since.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store fails.
-    async fn cancel(&self, tenant: &Tenant, name: &Name) -> Result<(), StoreError>;
+    async fn done(&self, taken: &TakenTimer) -> Result<(), StoreError>;
+
+    /// Forgets a timer that is not wanted any more. Who has taken it may have handled it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    async fn cancel(&self, id: &TimerId) -> Result<(), StoreError>;
+
+    /// When the first of the owner's timers is due, or due once more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store fails.
+    async fn next_due(&self, owner: &Name) -> Result<Option<DateTime<Utc>>, StoreError>;
 }

@@ -18,7 +18,7 @@ macro_rules! objects {
 }
 
 /// What each version added. A version that was published is never changed.
-const VERSIONS: &[&[&str]] = &[OF_THE_LOG, OF_THE_CACHE];
+const VERSIONS: &[&[&str]] = &[OF_THE_LOG, OF_THE_CACHE, OF_TIMERS];
 
 const OF_THE_LOG: &[&str] = objects![
     "positions"
@@ -65,6 +65,8 @@ const OF_THE_CACHE: &[&str] = objects![
     "keep_answer"
     "invalidate"
 ];
+
+const OF_TIMERS: &[&str] = objects!["timers_of_owners"];
 
 pub(crate) async fn run(options: &PostgresOptions) -> Result<(), StoreError> {
     let mut connection = in_time(options, connect(options, Purpose::Projecting)).await?;

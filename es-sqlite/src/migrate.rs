@@ -20,9 +20,23 @@ macro_rules! objects {
     };
 }
 
-/// One entry for each version of the schema, from 1: the objects that it adds.
-const VERSIONS: &[&[Object]] = &[
-    objects![
+/// One version of the schema.
+struct Version {
+    adds: &'static [Object],
+    /// What fills them from those that are gone after it, and drops these.
+    moves: &'static str,
+    drops: &'static [&'static str],
+}
+
+impl Version {
+    const fn adding(adds: &'static [Object]) -> Self {
+        Self { adds, moves: "", drops: &[] }
+    }
+}
+
+/// From 1. One that was published is never changed.
+const VERSIONS: &[Version] = &[
+    Version::adding(objects![
         "tenants"
         "categories"
         "kinds"
@@ -45,8 +59,13 @@ const VERSIONS: &[&[Object]] = &[
         "parts"
         "epochs"
         "view_rows"
-    ],
-    objects!["inline_models"],
+    ]),
+    Version::adding(objects!["inline_models"]),
+    Version {
+        adds: objects!["timers_of_owners" "timers_wake"],
+        moves: include_str!("statements/move_timers.sql"),
+        drops: &["timers", "timers_due"],
+    },
 ];
 
 /// Brings the schema to this program's version. Two processes at once are safe:
@@ -66,10 +85,11 @@ pub(crate) fn migrate(connection: &Connection) -> Result<(), StoreError> {
 
 fn bring_up(connection: &Connection) -> Result<(), StoreError> {
     let found = version(connection)?;
-    for objects in &VERSIONS[found..] {
-        for object in *objects {
-            connection.execute_batch(object.sql).map_err(store_error)?;
-        }
+    for Version { adds, moves, .. } in &VERSIONS[found..] {
+        let statements = adds.iter().map(|object| object.sql).chain([*moves]);
+        statements
+            .into_iter()
+            .try_for_each(|sql| connection.execute_batch(sql).map_err(store_error))?;
     }
     let version = i32::try_from(VERSIONS.len()).unwrap_or(i32::MAX);
     connection.pragma_update(None, "user_version", version).map_err(store_error)?;
@@ -81,7 +101,8 @@ fn bring_up(connection: &Connection) -> Result<(), StoreError> {
 fn check_objects(connection: &Connection) -> Result<(), StoreError> {
     const FIND: &str = "SELECT sql FROM sqlite_schema WHERE name = ?";
     let mut find = connection.prepare(FIND).map_err(store_error)?;
-    for object in VERSIONS.iter().copied().flatten() {
+    let is_there = |object: &&Object| !VERSIONS.iter().any(|one| one.drops.contains(&object.name));
+    for object in VERSIONS.iter().flat_map(|version| version.adds).filter(is_there) {
         let found = find.query_row([object.name], |row| row.get(0)).optional();
         let found: Option<String> = found.map_err(row_error)?;
         if found.as_deref() != Some(object.statement()) {

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use es_core::{
     Batch, CachePlace, Checkpoint, Checkpoints, ContentType, EventStore, EventStoreExt, Expected,
     Invalidation, Name, Position, Read, Retention, SharedCache, Snapshot, Snapshots, Tenant, Timer,
-    Timers, Version,
+    TimerId, Timers, Version,
 };
 use es_testkit::{TestClock, fake};
 
@@ -56,16 +56,21 @@ async fn sweep_timers(scene: &mut Scene) {
     let (store, names) = (scene.store.clone(), names());
     let timer = |run: usize| timer(&names[run], TestClock::START);
     let check = async |_| {
-        let all = store.due(TestClock::START, 1_000).await.expect("timers");
-        assert!(all.iter().all(|one| names.iter().any(|name| *one == self::timer(name, one.due))));
+        let (now, owner) = (TestClock::START, Name::from_static("owner"));
+        let all = store.take_due(&owner, now, now, 1_000).await.expect("timers");
+        let is_whole = |one: &Timer| names.iter().any(|name| *one == self::timer(name, one.due));
+        assert!(all.iter().all(|taken| is_whole(&taken.timer)), "half a timer");
     };
     let set = |run: usize| store.set(timer(run));
     scene.sweep("set of a timer", set, check).await.expect("a timer");
-    let ask = |_| store.due(TestClock::START, 1_000);
-    let all = scene.sweep("due timers", ask, async |_| {}).await.expect("timers");
-    assert!(!all.is_empty());
-    let tenant = Tenant::default();
-    let cancel = |run: usize| store.cancel(&tenant, &names[run]);
+    let (owner, later) = (Name::from_static("owner"), TestClock::START + TimeDelta::seconds(1));
+    let take = |_| store.take_due(&owner, TestClock::START, later, 1);
+    let taken = scene.sweep("take of a timer", take, check).await.expect("timers");
+    scene.sweep("next timer", |_| store.next_due(&owner), async |_| {}).await.expect("a time");
+    let done = |_| store.done(&taken[0]);
+    scene.sweep("end of a timer", done, check).await.expect("a timer");
+    let ids: Vec<_> = (0..names.len()).map(|run| timer(run).id).collect();
+    let cancel = |run: usize| store.cancel(&ids[run]);
     scene.sweep("cancel of a timer", cancel, check).await.expect("a timer");
 }
 
@@ -120,6 +125,7 @@ fn names() -> Vec<Name> {
 }
 
 fn timer(name: &Name, due: DateTime<Utc>) -> Timer {
-    let (tenant, name) = (Tenant::default(), name.clone());
-    Timer { tenant, name, due, payload: vec![1; 20_000].into() }
+    let (tenant, owner) = (Tenant::default(), Name::from_static("owner"));
+    let id = TimerId { tenant, owner, name: name.clone() };
+    Timer { id, due, payload: vec![1; 20_000].into() }
 }

@@ -3,7 +3,8 @@ use std::time::Duration;
 use es_core::{
     Batch, BuildChange, Builds, CachePlace, Changes, Checkpoints, Claim, ContentType, EventStore,
     EventStoreExt, Invalidation, Name, Part, Position, Read, Row, RowId, SharedCache, Slices,
-    Snapshot, Snapshots, StoreErrorKind, Taking, Tenant, Timer, Timers, Version, Views, World,
+    Snapshot, Snapshots, StoreErrorKind, Taking, Tenant, Timer, TimerId, Timers, Version, Views,
+    World,
 };
 use es_postgres::{PostgresOptions, PostgresStore};
 use es_testkit::{TestClock, fake, servers::Proxy};
@@ -39,15 +40,20 @@ async fn sixteen_that_open_a_new_schema_at_once_all_open_it() {
     }
 }
 
-/// Makes tables of this version those of the one before.
+/// Makes tables of this version those of the first, with a timer.
 const OLDER: &str = "
     DROP FUNCTION gesta.look_up, gesta.keep_answer, gesta.invalidate, gesta.stamp_of_tags,
         gesta.hashes_of_tags;
     DROP TABLE gesta.cache_tags, gesta.cached_answers, gesta.invalidations;
-    DELETE FROM gesta.migrations WHERE version = 2;";
+    ALTER TABLE gesta.timers DROP CONSTRAINT timers_pkey, DROP COLUMN owner, DROP COLUMN wake,
+        ADD PRIMARY KEY (tenant, name);
+    CREATE INDEX timers_due ON gesta.timers (due, tenant, name);
+    INSERT INTO gesta.timers (tenant, name, due, payload)
+        VALUES ('default', 'egg', '2000-01-01', '');
+    DELETE FROM gesta.migrations WHERE version > 1;";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_of_the_version_before_are_brought_up_by_sixteen_that_open_them_at_once() {
+async fn tables_of_the_first_version_are_brought_up_by_sixteen_that_open_them_at_once() {
     let Some(server) = server(&[]) else { return };
     let options = || PostgresOptions::new(server.url());
     let store = options().open().await.expect("a store");
@@ -63,8 +69,12 @@ async fn tables_of_the_version_before_are_brought_up_by_sixteen_that_open_them_a
         assert_cache_serves(&store).await;
         store.close().await;
     }
-    assert_serves(&options().migrates(false).open().await.expect("a store")).await;
-    assert_eq!(watch.number("SELECT count(*) FROM gesta.migrations").await, 2);
+    let store = options().migrates(false).open().await.expect("a store");
+    assert_serves(&store).await;
+    assert_eq!(watch.number("SELECT count(*) FROM gesta.migrations").await, 3);
+    let now = TestClock::START;
+    let kept = store.take_due(&Name::from_static("default"), now, now, 10).await.expect("timers");
+    assert_eq!(kept[0].timer.id.name.as_str(), "egg");
 }
 
 /// The server ends the session of the migration after each of its statements.
@@ -195,11 +205,13 @@ async fn assert_ports_serve(store: &PostgresStore) {
     Checkpoints::save(store, &name, seen, seen.taken_over()).await.expect("a save");
     assert_models_serve(store, &name).await;
     assert_cache_serves(store).await;
-    let tenant = Tenant::default();
-    let timer = Timer { tenant: tenant.clone(), name, due: TestClock::START, payload: "1".into() };
-    store.set(timer.clone()).await.expect("a timer");
-    assert_eq!(store.due(TestClock::START, 1).await.expect("timers").len(), 1);
-    store.cancel(&tenant, &timer.name).await.expect("a timer");
+    let id = TimerId { tenant: Tenant::default(), owner: name.clone(), name: name.clone() };
+    let (due, payload) = (TestClock::START, "1".into());
+    store.set(Timer { id: id.clone(), due, payload }).await.expect("a timer");
+    let taken = store.take_due(&name, due, due, 1).await.expect("timers");
+    assert_eq!(store.next_due(&name).await.expect("a time"), Some(due));
+    store.done(&taken[0]).await.expect("a timer");
+    store.cancel(&id).await.expect("no timer");
     let stream = fake::stream("thing-1");
     for version in [1, 2] {
         let snapshot = Snapshot::new(Version::new(version), 7, ContentType::JSON, "1");

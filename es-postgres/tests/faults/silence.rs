@@ -5,8 +5,8 @@ use std::{pin::pin, time::Duration};
 use es_core::{
     Batch, BuildChange, Builds, CachePlace, CacheStamp, Changes, Checkpoint, Checkpoints,
     ContentType, EventStore, EventStoreExt, Invalidation, Lookup, Name, Part, Position, Read, Rows,
-    SharedCache, Slices, Snapshot, Snapshots, StoreError, StoreErrorKind, Taking, Tenant, Timer,
-    Timers, Version, Views,
+    SharedCache, Slices, Snapshot, Snapshots, StoreError, StoreErrorKind, TakenTimer, Taking,
+    Tenant, Timer, TimerId, Timers, Version, Views,
 };
 use es_postgres::{PostgresOptions, PostgresStore};
 use es_testkit::{TestClock, fake, servers::Proxy};
@@ -49,7 +49,9 @@ fn calls(store: &PostgresStore, url: &str) -> Vec<(&'static str, Call)> {
     let stream = fake::stream("thing-1");
     let checkpoint = Checkpoint { epoch: 1, position: Position::START };
     let (tenant, due) = (Tenant::default(), TestClock::START);
-    let timer = Timer { tenant: tenant.clone(), name: name(), due, payload: "1".into() };
+    let id = TimerId { tenant, owner: name(), name: name() };
+    let timer = Timer { id: id.clone(), due, payload: "1".into() };
+    let taken = TakenTimer { timer: timer.clone(), until: due };
     let snapshot = Snapshot::new(Version::new(1), 7, ContentType::JSON, "1");
     let options = PostgresOptions::new(url).patience(PATIENCE);
     macro_rules! call {
@@ -76,8 +78,10 @@ fn calls(store: &PostgresStore, url: &str) -> Vec<(&'static str, Call)> {
         ("load of a snapshot", call!(store => Snapshots::load(&store, &one))),
         ("save of a snapshot", call!(store => Snapshots::save(&store, &other, snapshot))),
         ("set of a timer", call!(store => store.set(timer))),
-        ("due timers", call!(store => store.due(due, 10))),
-        ("cancel of a timer", call!(store => store.cancel(&tenant, &name()))),
+        ("take of timers", call!(store => store.take_due(&name(), due, due, 10))),
+        ("end of a timer", call!(store => store.done(&taken))),
+        ("next timer", call!(store => store.next_due(&name()))),
+        ("cancel of a timer", call!(store => store.cancel(&id))),
         ("get of an answer", call!(store => store.cache()?.get(&looked))),
         (
             "put of an answer",

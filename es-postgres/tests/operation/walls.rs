@@ -6,7 +6,7 @@ use es_core::{
     AppendError, AppendId, Batch, BuildChange, Builds, CachePlace, Changes, Checkpoints, Claim,
     ContentType, Criteria, EventStore, EventStoreExt, Expected, Invalidation, Lag, Lookup, Name,
     Part, Position, Read, Row, RowId, Rows, SharedCache, Slices, Snapshot, Snapshots, StoreError,
-    StoreErrorKind, Taking, Timer, Timers, Version, Views, Write,
+    StoreErrorKind, Taking, Timer, TimerId, Timers, Version, Views, Write,
 };
 use es_postgres::PostgresStore;
 use es_testkit::{TestClock, fake};
@@ -17,6 +17,8 @@ use crate::{
     scene::in_time,
     walled::{GRANTS, behind_a_wall, stream, tenant},
 };
+
+const OWNER: Name = Name::from_static("alarm");
 
 /// Of them a session of one tenant sees nothing.
 const WITHOUT: [&str; 7] = [
@@ -57,8 +59,14 @@ async fn fill(store: &PostgresStore, of: &str) {
 }
 
 fn timer(of: &str) -> Timer {
-    let name = Name::from_static("wake");
-    Timer { tenant: tenant(of), name, due: TestClock::START, payload: "1".into() }
+    let id = TimerId { tenant: tenant(of), owner: OWNER, name: Name::from_static("wake") };
+    Timer { id, due: TestClock::START, payload: "1".into() }
+}
+
+async fn due(store: &PostgresStore) -> Vec<Timer> {
+    let now = TestClock::START;
+    let taken = store.take_due(&OWNER, now, now, 10).await.expect("timers");
+    taken.into_iter().map(|taken| taken.timer).collect()
 }
 
 fn model() -> Name {
@@ -161,11 +169,10 @@ async fn a_store_of_one_tenant_reads_and_follows_what_is_its_own() {
         assert_eq!(seen.expect("a lag"), Lag::default());
 
         assert!(Snapshots::load(&acme, &stream("a-1", "acme")).await.expect("an answer").is_some());
-        let due = acme.due(TestClock::START, 10).await.expect("timers");
-        assert_eq!(due, [timer("acme")]);
+        assert_eq!(due(&acme).await, [timer("acme")]);
         let page = Rows::Of { tenant: tenant("acme"), after: None, limit: 10 };
         assert_eq!(acme.rows(Lookup::new(model(), page)).await.expect("rows").len(), 1);
-        assert_eq!(all.due(TestClock::START, 10).await.expect("timers").len(), 2);
+        assert_eq!(due(&all).await.len(), 2);
         assert_eq!(all.events(Read::all().every_tenant()).await.expect("a read").len(), 4);
         for store in [acme, beta, all] {
             store.close().await;
@@ -195,7 +202,7 @@ async fn what_another_tenant_is_asked_for_is_refused_before_it_is_sent() {
         invalid(Snapshots::load(&store, &theirs).await.expect_err("a refusal"));
         invalid(Snapshots::save(&store, &theirs, snapshot).await.expect_err("a refusal"));
         invalid(store.set(timer("beta")).await.expect_err("a refusal"));
-        invalid(store.cancel(&tenant("beta"), &model()).await.expect_err("a refusal"));
+        invalid(store.cancel(&timer("beta").id).await.expect_err("a refusal"));
         invalid(Checkpoints::load(&store, &model()).await.expect_err("a refusal"));
         refuses_models(&store).await.into_iter().for_each(invalid);
         // Whose an answer is stands in no column.
@@ -270,8 +277,8 @@ async fn without_our_check_the_server_shows_nothing_and_refuses_the_write() {
             }
         }
         unchecked.set(timer("beta")).await.expect_err("a timer of another tenant");
-        unchecked.cancel(&tenant("beta"), &timer("beta").name).await.expect("nothing to cancel");
-        assert_eq!(all.due(TestClock::START, 10).await.expect("timers").len(), 2);
+        unchecked.cancel(&timer("beta").id).await.expect("nothing to cancel");
+        assert_eq!(due(&all).await.len(), 2);
         assert!(all.events(Read::stream(&stream("z-1", "beta"))).await.expect("a read").is_empty());
         for store in [unchecked, all] {
             store.close().await;

@@ -5,7 +5,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 use es_core::{
     AppendId, Batch, Build, BuildChange, Builds, Changes, Checkpoint, Checkpoints, ContentType,
     EventStore, EventStoreExt, Lookup, Name, Part, Position, Read, Row, RowId, Rows, Slices,
-    Snapshot, Snapshots, Taking, Tenant, Timer, Timers, Version, Views, World,
+    Snapshot, Snapshots, Taking, Tenant, Timer, TimerId, Timers, Version, Views, World,
 };
 use es_sqlite::SqliteStore;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
@@ -110,7 +110,8 @@ fn calls() -> Vec<(&'static str, Call)> {
         |store| Checkpoints::save(&store, &name(), Checkpoint::default(), Checkpoint::default().taken_over());
         |store| Snapshots::load(&store, &stream("a"));
         |store| Snapshots::save(&store, &stream("a"), snapshot());
-        |store| Timers::due(&store, World::real().now(), 5);
+        |store| store.take_due(&name(), World::real().now(), World::real().now(), 5);
+        |store| store.next_due(&name());
     }
 }
 
@@ -238,16 +239,13 @@ async fn a_dropped_timer_is_set_or_not() {
     let folder = Folder::new();
     let store = folder.open().await;
     for polls in 0..POLLS {
-        let name = Name::new(format!("timer-{polls}")).unwrap();
-        let timer = Timer {
-            tenant: Tenant::default(),
-            name,
-            due: World::real().now(),
-            payload: "{}".into(),
-        };
+        let (tenant, owner) = (Tenant::default(), name());
+        let id = TimerId { tenant, owner, name: Name::new(format!("timer-{polls}")).unwrap() };
+        let timer = Timer { id, due: World::real().now(), payload: "{}".into() };
         dropped_after(polls, Timers::set(&store, timer)).await;
         store.append(batch(&stream("a"), "{}")).await.unwrap();
     }
-    let due = Timers::due(&store, World::real().now(), 100).await.unwrap();
+    let now = World::real().now();
+    let due = store.take_due(&name(), now, now, 100).await.unwrap();
     assert!(due.len() < POLLS);
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use es_core::{EventStore, EventStoreExt, Read, StoreError, StoreErrorKind};
+use es_core::{
+    EventStore, EventStoreExt, Name, Read, StoreError, StoreErrorKind, TakenTimer, Timers, World,
+};
 use es_sqlite::SqliteStore;
 use tests::batch;
 
@@ -66,6 +68,35 @@ async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     let events = "SELECT count(*) FROM events";
     let left: i64 = folder.raw().query_row(events, [], |row| row.get(0)).unwrap();
     assert_eq!(left, 9);
+}
+
+/// Makes a file of this version one of the second, with a timer.
+const OLDER: &str = "
+    DROP TABLE timers_of_owners;
+    CREATE TABLE timers (
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        due INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        PRIMARY KEY (tenant, name)
+    );
+    CREATE INDEX timers_due ON timers (due);
+    INSERT INTO timers VALUES ('default', 'egg', 7, 'soft');
+    PRAGMA user_version = 2;";
+
+#[tokio::test]
+async fn a_file_of_an_earlier_version_is_brought_up_with_its_timers() {
+    let folder = Folder::with_events(3).await;
+    folder.raw().execute_batch(OLDER).unwrap();
+    for _ in 0..2 {
+        let store = folder.open().await;
+        let (owner, now) = (Name::new("default").unwrap(), World::real().now());
+        let taken = store.take_due(&owner, now, now, 10).await.unwrap();
+        let [TakenTimer { timer, .. }] = &taken[..] else { panic!("{taken:?}") };
+        assert_eq!((timer.id.name.as_str(), &timer.payload[..]), ("egg", &b"soft"[..]));
+        assert_eq!(timer.due.timestamp_micros(), 7);
+        store.close().await;
+    }
 }
 
 #[tokio::test]
