@@ -45,6 +45,7 @@
 //! | say what happens when that fails | [`RetryPolicy`], [`Endpoint::outage_after`] |
 //! | look at what failed | [`EventBus::dead_letters`], [`Letters`], [`Redrive`] |
 //! | ask and be answered | [`EventBus::request`], [`Received::reply`] |
+//! | send later | [`Schedule`] |
 //! | speak CloudEvents | [`cloudevents`] |
 //! | see what goes on | [`Running::stats`] |
 
@@ -63,8 +64,10 @@ mod received;
 mod request;
 mod retry;
 mod running;
+mod schedule;
 mod seen;
 mod stats;
+mod time;
 mod work;
 
 pub use broker::Broker;
@@ -76,4 +79,5 @@ pub use letters::{Letters, Redrive, Redriven};
 pub use received::Received;
 pub use retry::RetryPolicy;
 pub use running::{Drained, Running};
+pub use schedule::{Schedule, Sending};
 pub use stats::EndpointStats;

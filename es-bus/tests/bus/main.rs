@@ -8,6 +8,8 @@ mod draining;
 mod handling;
 mod letters;
 mod outages;
+mod panics;
 mod requests;
 mod retries;
+mod schedules;
 mod world;
