@@ -150,8 +150,9 @@ impl Queue {
         self.lanes.len() < WAITING && self.bytes.load(Ordering::Relaxed) < WAITING_BYTES
     }
 
-    pub(crate) fn caught_up(&mut self) {
-        self.is_caught_up = true;
+    /// All was read that was there, by this version.
+    pub(crate) fn caught_up(&mut self, version: u64) {
+        self.is_caught_up |= version == self.version;
     }
 
     /// Whether this process has to know of what stands there.
@@ -172,7 +173,18 @@ impl Queue {
         version == self.version && units.fold(false, |is_far, unit| unit.read_to(at) | is_far)
     }
 
-    pub(crate) fn push(&mut self, arrived: Arrived) {
+    /// Takes what this version has read, unless there is another one, which reads it again:
+    /// it may begin earlier.
+    #[must_use]
+    pub(crate) fn push(&mut self, arrived: Arrived, version: u64) -> bool {
+        let is_of_now = version == self.version;
+        if is_of_now {
+            self.take_in(arrived);
+        }
+        is_of_now
+    }
+
+    fn take_in(&mut self, arrived: Arrived) {
         let (number, lane) = (self.number(&arrived), self.lane(&arrived.message));
         let unit_of = self.unit_of(arrived.partition);
         let Some(unit) = self.units.get_mut(&unit_of) else { return };
@@ -206,14 +218,17 @@ impl Queue {
         arrived.given_back.unwrap_or(arrived.at)
     }
 
-    /// A dead letter of this partition was discarded.
-    pub(crate) fn exhume(&mut self, at: u64, partition: u32, letter: u64) {
+    /// A dead letter of this partition was discarded, as this version has read.
+    #[must_use]
+    pub(crate) fn exhume(&mut self, at: u64, partition: u32, letter: u64, version: u64) -> bool {
+        let is_of_now = version == self.version;
         let unit = self.unit_of(partition);
-        if let Some(unit) = self.units.get_mut(&unit) {
+        if is_of_now && let Some(unit) = self.units.get_mut(&unit) {
             unit.exhume(letter);
             unit.push(at);
             unit.settle(at, None);
         }
+        is_of_now
     }
 
     pub(crate) fn take(&mut self) -> Option<Taken> {
@@ -307,5 +322,63 @@ fn behind() -> Fault {
 impl Drop for Weight {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use es_core::{ContentType, Group, Name, Subscription};
+
+    use super::*;
+
+    fn group() -> Group {
+        Group::new("billing").expect("a group")
+    }
+
+    fn asks() -> Subscription {
+        Subscription::of(group())
+    }
+
+    /// A queue of four partitions.
+    fn queue(asked: &Subscription) -> Queue {
+        Queue::new(&Charter::new("1".into(), asked, 4, 0))
+    }
+
+    /// Begins with a unit of which all is settled up to there.
+    fn begin(queue: &mut Queue, unit: u32, to: u64) {
+        queue.begin(unit, 1, Progress { to, ..Progress::default() }, Vec::new());
+    }
+
+    fn arrived(at: u64, partition: u32) -> Arrived {
+        let kind = Name::from_static("order.placed");
+        let message = Message::new(at.to_string(), kind, ContentType::JSON, "{}");
+        let message = message.with_key(format!("customer-{partition}"));
+        Arrived { at, partition, to: group().into(), message, given_back: None, unreadable: None }
+    }
+
+    #[test]
+    fn what_is_read_for_other_units_says_nothing_about_a_new_one() {
+        let mut queue = queue(&asks());
+        begin(&mut queue, 0, 1_000);
+        let before = queue.version;
+        begin(&mut queue, 1, 1_000);
+        assert!(!queue.push(arrived(1_101, 1), before), "1,001 of it was passed by");
+        assert!(!queue.exhume(1_102, 1, 7, before));
+        queue.read_to(1_102, before);
+        assert_eq!(queue.next(), Some(1_001));
+    }
+
+    #[test]
+    fn what_is_read_for_other_units_does_not_catch_up_with_a_new_one() {
+        let mut queue = queue(&asks().parking());
+        begin(&mut queue, 0, 0);
+        let before = queue.version;
+        queue.caught_up(before);
+        begin(&mut queue, 1, 0);
+        assert!(queue.push(arrived(1, 1), queue.version));
+        queue.caught_up(before);
+        assert!(queue.take().is_none(), "what was given back may come before it");
+        queue.caught_up(queue.version);
+        assert!(queue.take().is_some());
     }
 }

@@ -88,7 +88,7 @@ impl Members {
         let failed = |error| unavailable("the server does not deliver", error);
         let mut messages = stream.expires(REQUEST).messages().await.map_err(failed)?;
         if is_caught_up {
-            self.caught_up();
+            self.caught_up(plan.version);
         }
         let mut last = 0;
         loop {
@@ -109,12 +109,15 @@ impl Members {
             }
             last = info.consumer_sequence;
             let (at, pending) = (info.stream_sequence, info.pending);
-            self.arrived(at, &message).await?;
+            // The plan may have changed while it was waited for.
+            if !self.arrived(at, &message, plan.version).await? {
+                return Ok(());
+            }
             if pending == 0 || last.is_multiple_of(NOTED) {
                 self.read_to(at, plan.version);
             }
             if pending == 0 {
-                self.caught_up();
+                self.caught_up(plan.version);
             }
         }
     }
@@ -146,8 +149,8 @@ impl Members {
         }
     }
 
-    fn caught_up(&self) {
-        self.queue.lock().caught_up();
+    fn caught_up(&self, version: u64) {
+        self.queue.lock().caught_up(version);
         self.changed.notify_waiters();
     }
 
@@ -181,41 +184,68 @@ impl Members {
         consumer(&self.server, start, vec![names.every_message()]).await
     }
 
-    async fn arrived(&self, at: u64, message: &jetstream::Message) -> Result<(), StoreError> {
+    /// Says whether the plan is still the same: if not, this has to be read again.
+    async fn arrived(
+        &self,
+        at: u64,
+        message: &jetstream::Message,
+        version: u64,
+    ) -> Result<bool, StoreError> {
         let Some(spot) = self.server.names.read(&message.subject) else {
             warn!(subject = %message.subject, at, "no message of ours is left out");
-            return Ok(());
+            return Ok(true);
         };
         if matches!(spot.to, To::Group(group) if group != self.group.as_str()) {
-            return Ok(());
+            return Ok(true);
         }
-        let headers = message.headers.as_ref();
-        if let (To::Group(_), Ok(Some(notice))) = (spot.to, envelope::noticed(headers)) {
-            return self.noticed(at, spot.partition, notice).await;
-        }
-        if self.queue.lock().wants(at, &spot) {
-            let arrived = self.decoded(at, &spot, message)?;
-            self.queue.lock().push(arrived);
-            self.changed.notify_waiters();
-        }
-        if matches!(spot.to, To::Group(_)) {
+        let is_of_now = match (spot.to, envelope::noticed(message.headers.as_ref())) {
+            (To::Group(_), Ok(Some(notice))) => {
+                self.noticed(at, spot.partition, notice, version).await?
+            }
+            _ => self.took(at, &spot, message, version)?,
+        };
+        if is_of_now && matches!(spot.to, To::Group(_)) {
             self.told.send_replace(at);
         }
-        Ok(())
+        Ok(is_of_now)
     }
 
-    async fn noticed(&self, at: u64, partition: u32, notice: Notice) -> Result<(), StoreError> {
+    fn took(
+        &self,
+        at: u64,
+        spot: &Spot<'_>,
+        message: &jetstream::Message,
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        if !self.queue.lock().wants(at, spot) {
+            return Ok(true);
+        }
+        let arrived = self.decoded(at, spot, message)?;
+        let is_of_now = self.queue.lock().push(arrived, version);
+        self.changed.notify_waiters();
+        Ok(is_of_now)
+    }
+
+    async fn noticed(
+        &self,
+        at: u64,
+        partition: u32,
+        notice: Notice,
+        version: u64,
+    ) -> Result<bool, StoreError> {
         match notice {
-            Notice::Discarded(letter) => self.queue.lock().exhume(at, partition, letter),
+            Notice::Discarded(letter) => {
+                let is_of_now = self.queue.lock().exhume(at, partition, letter, version);
+                self.changed.notify_waiters();
+                Ok(is_of_now)
+            }
             Notice::Listens => {
                 if let Some((_, charter)) = self.charter().await? {
                     self.listen(&charter);
                 }
+                Ok(true)
             }
         }
-        self.told.send_replace(at);
-        self.changed.notify_waiters();
-        Ok(())
     }
 
     fn decoded(

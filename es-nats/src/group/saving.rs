@@ -152,7 +152,8 @@ mod tests {
         let (before, after) = (members(&place).await, members(&place).await);
         let (revision, progress) = before.fence(0, 0).await.expect("it is free");
         before.queue.lock().begin(0, revision, progress, Vec::new());
-        before.queue.lock().push(arrived(&before));
+        let version = before.queue.lock().version;
+        assert!(before.queue.lock().push(arrived(&before), version));
         let Some(Taken::Hand(unsettled)) = before.queue.lock().take() else { panic!("a message") };
         after.fence(0, 0).await.expect("it is taken over");
 

@@ -1,4 +1,4 @@
-//! Two processes of one group.
+//! Several processes of one group.
 
 use std::sync::{
     Arc,
@@ -8,7 +8,8 @@ use std::sync::{
 use es_core::{
     Consumer, DeadLetterQuery, DeadLetters, Deliveries, Fault, FaultKind, Order, StoreErrorKind,
 };
-use futures_util::TryStreamExt;
+use es_nats::NatsBroker;
+use futures_util::{TryStreamExt, future::OptionFuture};
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -81,6 +82,65 @@ async fn whoever_leaves_hands_over_without_loss_and_without_repetition() {
             seen.see(&take(&mut second).await);
         }
         assert_eq!(seen.repeated, 0);
+    })
+    .await;
+}
+
+/// Publishes for all keys in turns, not far before those who handle it, until nobody tells
+/// any more how many they have handled. Returns how many it has published.
+async fn publish_ahead(broker: NatsBroker, mut handled: watch::Receiver<Option<usize>>) -> usize {
+    const KEYS: usize = 40;
+    let mut published = 0;
+    loop {
+        let is_time =
+            |handled: &Option<usize>| handled.is_none_or(|handled| handled + 200 > published);
+        if handled.wait_for(is_time).await.expect("somebody who handles").is_none() {
+            return published;
+        }
+        let round = published / KEYS + 1;
+        publish(&broker, "orders", in_turns(KEYS, round..=round)).await;
+        published += KEYS;
+    }
+}
+
+/// Whoever takes over a part while it reads others must not pass by what it has not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_come_and_go_while_others_publish_pass_nothing_by() {
+    Site::run(async |site| {
+        let (one, two) = (site.broker().await, site.broker().await);
+        let (handled, told) = watch::channel(Some(0));
+        let mut stays = one.consume(asks("orders")).await.expect("a member");
+        let mut publishing = JoinSet::new();
+        publishing.spawn(publish_ahead(site.broker().await, told));
+        let mut seen = Seen::default();
+        for _ in 0..12 {
+            let mut guest = Some(two.consume(asks("orders")).await.expect("a member"));
+            let (mut its, mut after) = (0, 0);
+            while after < 300 {
+                let delivery = tokio::select! {
+                    delivery = next(&mut stays) => delivery,
+                    Some(delivery) = OptionFuture::from(guest.as_mut().map(next)) => {
+                        its += 1;
+                        delivery
+                    }
+                };
+                seen.see(&delivery.message.id);
+                handled.send_replace(Some(seen.count));
+                // On a busy machine it may count as dead, and the message comes again.
+                let _ = delivery.ack().await;
+                if its == 100 {
+                    guest = None;
+                    after += 1;
+                }
+            }
+        }
+        handled.send_replace(None);
+        let all = publishing.join_next().await.expect("a task").expect("a broker that takes it");
+        while seen.count < all {
+            let delivery = next(&mut stays).await;
+            seen.see(&delivery.message.id);
+            let _ = delivery.ack().await;
+        }
     })
     .await;
 }
