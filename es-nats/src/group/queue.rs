@@ -159,8 +159,7 @@ impl Queue {
     pub(crate) fn wants(&self, at: u64, spot: &Spot<'_>) -> bool {
         let listens =
             |topic: &Topic| self.patterns.iter().any(|listened| listened.matches(at, topic));
-        let unit = self.units.get(&self.unit_of(spot.partition));
-        unit.is_some_and(|unit| unit.wants(at))
+        self.units.get(&self.unit_of(spot.partition)).is_some_and(|unit| unit.wants(at))
             && match spot.to {
                 To::Group(_) => true,
                 To::Topic(topic) => Topic::new(topic).is_ok_and(|topic| listens(&topic)),
@@ -169,7 +168,7 @@ impl Queue {
 
     /// All was read up to there, by this version. Says whether it is worth to be written.
     pub(crate) fn read_to(&mut self, at: u64, version: u64) -> bool {
-        let units = self.units.values_mut();
+        let units = self.units.values_mut().filter(|unit| !unit.is_leaving);
         version == self.version && units.fold(false, |is_far, unit| unit.read_to(at) | is_far)
     }
 
@@ -223,7 +222,7 @@ impl Queue {
     pub(crate) fn exhume(&mut self, at: u64, partition: u32, letter: u64, version: u64) -> bool {
         let is_of_now = version == self.version;
         let unit = self.unit_of(partition);
-        if is_of_now && let Some(unit) = self.units.get_mut(&unit) {
+        if is_of_now && let Some(unit) = self.units.get_mut(&unit).filter(|unit| !unit.is_leaving) {
             unit.exhume(letter);
             unit.push(at);
             unit.settle(at, None);
@@ -366,6 +365,20 @@ mod tests {
         assert!(!queue.exhume(1_102, 1, 7, before));
         queue.read_to(1_102, before);
         assert_eq!(queue.next(), Some(1_001));
+    }
+
+    /// Nobody reads for it any more: what comes for others says nothing about it.
+    #[test]
+    fn a_unit_that_is_leaving_stays_where_it_is() {
+        let mut queue = queue(&asks());
+        begin(&mut queue, 0, 200);
+        begin(&mut queue, 1, 5_000);
+        queue.units.get_mut(&0).expect("it was begun").is_leaving = true;
+        let spot = |partition| Spot { partition, to: To::Group("billing") };
+        assert!(queue.wants(5_001, &spot(1)) && !queue.wants(5_001, &spot(0)));
+        assert!(queue.exhume(5_002, 0, 7, queue.version));
+        queue.read_to(5_003, queue.version);
+        assert_eq!([0, 1].map(|unit| queue.units[&unit].progress("a").to), [200, 5_003]);
     }
 
     #[test]

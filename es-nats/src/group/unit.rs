@@ -77,8 +77,10 @@ impl Unit {
         open.unwrap_or(u64::MAX).min(after.max(self.before.to + 1))
     }
 
+    /// Whether it has to know of this: not if it is about to go, as nobody reads for it then.
     pub(crate) fn wants(&self, number: u64) -> bool {
-        number > self.read && (number > self.before.to || self.before.open.contains(&number))
+        let is_new = number > self.read && !self.is_leaving;
+        is_new && (number > self.before.to || self.before.open.contains(&number))
     }
 
     /// There is nothing more of it up to there. Says whether that is worth to be written,
