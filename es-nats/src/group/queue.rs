@@ -296,7 +296,10 @@ impl Queue {
             && let Some(lane) = unsettled.lane.clone()
         {
             let number = unsettled.number;
-            self.current(unsettled)?.park(lane, number);
+            // Whoever has the unit since parks what it finds.
+            if let Some(unit) = self.current(unsettled) {
+                unit.park(lane, number);
+            }
         }
         self.settle(unsettled)
     }
@@ -365,6 +368,26 @@ mod tests {
         assert!(!queue.exhume(1_102, 1, 7, before));
         queue.read_to(1_102, before);
         assert_eq!(queue.next(), Some(1_001));
+    }
+
+    fn handed(taken: Option<Taken>) -> Unsettled {
+        let Some(Taken::Hand(unsettled)) = taken else { panic!("{taken:?} is not handed out") };
+        unsettled
+    }
+
+    #[test]
+    fn a_key_goes_on_after_a_dead_letter_of_a_unit_that_was_lost() {
+        let mut queue = queue(&asks().parking());
+        begin(&mut queue, 0, 0);
+        queue.caught_up(queue.version);
+        assert!(queue.push(arrived(1, 0), queue.version));
+        let lost = handed(queue.take());
+        queue.end(0);
+        begin(&mut queue, 0, 0);
+        queue.caught_up(queue.version);
+        assert!(queue.push(arrived(1, 0), queue.version));
+        assert!(queue.bury(&lost).is_none(), "it is lost");
+        assert_eq!(handed(queue.take()).at, 1);
     }
 
     /// Nobody reads for it any more: what comes for others says nothing about it.
