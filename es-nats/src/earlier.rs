@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     envelope,
-    error::{unavailable, unpublished},
+    error::{interrupted, unavailable, unpublished},
     group::{charter::Charter, consumer},
     names::{Spot, To},
     server::Server,
@@ -56,14 +56,22 @@ async fn copy_pattern(
     is_known: impl Fn(u64, &Topic) -> bool,
 ) -> Result<(), StoreError> {
     let failed = |error| unavailable("what was there before cannot be read", error);
+    let mut connections = server.connections.subscribe();
     let consumer = consumer(server, 1, vec![server.names.topics_like(pattern)]).await?;
     let mut pending = consumer.cached_info().num_pending;
     let mut messages = consumer.messages().await.map_err(failed)?;
-    let mut copies = Vec::new();
+    let (mut copies, mut delivered) = (Vec::new(), 0);
     while pending > 0 {
-        let Some(message) = messages.next().await else { break };
+        let message = tokio::select! {
+            message = messages.next() => message.ok_or_else(|| interrupted(group))?,
+            _ = connections.changed() => return Err(interrupted(group)),
+        };
         let message = message.map_err(|error| unavailable("nothing is delivered", error))?;
         let info = message.info().map_err(|why| crate::error::damaged("a reply", why))?;
+        delivered += 1;
+        if info.consumer_sequence != delivered {
+            return Err(interrupted(group));
+        }
         let number = info.stream_sequence;
         pending = if number >= last { 0 } else { info.pending };
         let spot = server.names.read(&message.subject);

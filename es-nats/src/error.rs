@@ -105,6 +105,14 @@ pub(crate) fn contended(group: &Group) -> StoreError {
     StoreError::new(StoreErrorKind::Busy, message)
 }
 
+pub(crate) fn interrupted(group: &Group) -> StoreError {
+    let message = format!(
+        "the connection was lost while what was there before was copied for the group {group}: \
+         ask for it again"
+    );
+    StoreError::new(StoreErrorKind::Unavailable, message)
+}
+
 pub(crate) fn unsaved(group: &Group, within: Duration) -> StoreError {
     let message = format!("the server did not learn within {within:?} what the group {group} did");
     StoreError::new(StoreErrorKind::Unknown, message)

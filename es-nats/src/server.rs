@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::{
-    Client, ConnectOptions, HeaderMap,
+    Client, ConnectOptions, Event, HeaderMap,
     jetstream::{
         self, Context,
         context::PublishAckFuture,
@@ -13,8 +13,9 @@ use async_nats::{
 };
 use bytes::Bytes;
 use es_core::{Group, StoreError, StoreErrorKind, World};
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, future};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{
     NatsOptions, envelope,
@@ -41,6 +42,8 @@ pub(crate) struct Server {
     /// What tells this process from others.
     pub(crate) process: String,
     pub(crate) client: Client,
+    /// How often it has connected. What was on its way before is lost.
+    pub(crate) connections: watch::Sender<u64>,
     context: Context,
     pub(crate) messages: Stream,
     pub(crate) state: Stream,
@@ -65,13 +68,17 @@ pub(crate) enum Put {
 impl Server {
     pub(crate) async fn connect(options: NatsOptions) -> Result<Self, StoreError> {
         let pause = |attempt: usize| Duration::from_millis(10 << attempt.min(8)).min(LONGEST_PAUSE);
+        let connections = watch::Sender::new(0);
         let client = ConnectOptions::new()
             .name(format!("gesta {}", options.prefix))
+            .event_callback(counting(connections.clone()))
             .max_reconnects(None)
             .reconnect_delay_callback(pause)
             .connect(options.url.split(',').map(str::to_owned).collect::<Vec<_>>().as_slice())
             .await
             .map_err(|error| unavailable("the server cannot be reached", error))?;
+        // So that no later look takes this connection for another one; we hold the sender.
+        let _ = connections.subscribe().wait_for(|connections| *connections > 0).await;
         let context = jetstream::ContextBuilder::new()
             .timeout(WITHIN)
             .max_ack_inflight(IN_FLIGHT)
@@ -82,7 +89,8 @@ impl Server {
         let state = stream(&context, state(&options, &names)).await?;
         let process = format!("{:016x}", options.world.random_u64());
         let NatsOptions { world, lease, .. } = options;
-        let mut server = Self { names, world, lease, process, client, context, messages, state };
+        let mut server =
+            Self { names, world, lease, process, client, connections, context, messages, state };
         server.names.partitions = server.agree().await?;
         Ok(server)
     }
@@ -197,6 +205,15 @@ impl Server {
     pub(crate) async fn hint(&self, group: &Group) {
         // Whoever does not hear it looks by himself.
         let _ = self.client.publish(self.names.hint(group), Bytes::new()).await;
+    }
+}
+
+fn counting(connections: watch::Sender<u64>) -> impl Fn(Event) -> future::Ready<()> {
+    move |event| {
+        if event == Event::Connected {
+            connections.send_modify(|connections| *connections += 1);
+        }
+        future::ready(())
     }
 }
 

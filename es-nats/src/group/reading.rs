@@ -9,6 +9,7 @@ use async_nats::jetstream::{
 };
 use es_core::{Address, ContentType, Group, Message, Name, StoreError, Topic};
 use futures_util::StreamExt;
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::{Members, queue::Arrived};
@@ -65,10 +66,10 @@ impl Members {
 
     /// Reads until the plan is another one.
     async fn follow(&self, plan: &Plan, failures: &mut u32) -> Result<(), StoreError> {
+        let connections = self.server.connections.subscribe();
         self.look_at_charter().await?;
         let consumer = self.consumer(plan.start).await?;
-        let is_caught_up = consumer.cached_info().num_pending == 0;
-        let read = self.messages(plan, &consumer, is_caught_up, failures).await;
+        let read = self.messages(plan, &consumer, connections, failures).await;
         // The server would forget it by itself, but later.
         let name = consumer.cached_info().name.clone();
         if let Err(error) = self.server.messages.delete_consumer(&name).await {
@@ -81,13 +82,13 @@ impl Members {
         &self,
         plan: &Plan,
         consumer: &PullConsumer,
-        is_caught_up: bool,
+        mut connections: watch::Receiver<u64>,
         failures: &mut u32,
     ) -> Result<(), StoreError> {
         let stream = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT);
         let failed = |error| unavailable("the server does not deliver", error);
         let mut messages = stream.expires(REQUEST).messages().await.map_err(failed)?;
-        if is_caught_up {
+        if consumer.cached_info().num_pending == 0 {
             self.caught_up(plan.version);
         }
         let mut last = 0;
@@ -98,6 +99,8 @@ impl Members {
             let message = tokio::select! {
                 message = messages.next() => message,
                 () = self.read.notified() => continue,
+                // What was on its way is lost, and the server takes it for delivered.
+                _ = connections.changed() => return Ok(()),
             };
             let Some(message) = received(message)? else { return Ok(()) };
             *failures = 0;

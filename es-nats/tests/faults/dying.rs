@@ -2,14 +2,12 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::{SocketAddr, ToSocketAddrs},
     process::{Child, Command, Stdio},
     thread,
 };
 
 use es_core::Consumer;
 use es_nats::NatsOptions;
-use es_testkit::servers::Proxy;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
@@ -85,10 +83,7 @@ async fn a_process_that_is_killed_is_taken_over_without_loss_and_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_cut_off_hands_out_nothing_that_others_have() {
     Site::run(async |site| {
-        let proxy = Proxy::new(address(&site.url)).expect("a port");
-        let url = format!("nats://{}", proxy.address());
-        let lonely = NatsOptions::new(url).prefix(&site.prefix).lease(LEASE).connect().await;
-        let (lonely, other) = (lonely.expect("a server"), site.broker().await);
+        let ((proxy, lonely), other) = (site.behind_a_proxy().await, site.broker().await);
         let mut first = lonely.consume(asks("orders")).await.expect("a member");
         publish(&other, "orders", in_turns(40, 1..=3)).await;
         let (mut seen, mut held) = (Seen::default(), Vec::new());
@@ -130,10 +125,7 @@ async fn a_process_that_is_cut_off_hands_out_nothing_that_others_have() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_back_does_not_go_on_with_what_it_had() {
     Site::run(async |site| {
-        let proxy = Proxy::new(address(&site.url)).expect("a port");
-        let url = format!("nats://{}", proxy.address());
-        let lonely = NatsOptions::new(url).prefix(&site.prefix).lease(LEASE).connect().await;
-        let (lonely, other) = (lonely.expect("a server"), site.broker().await);
+        let ((proxy, lonely), other) = (site.behind_a_proxy().await, site.broker().await);
         let mut first = lonely.consume(asks("orders")).await.expect("a member");
         publish(&other, "orders", in_turns(40, 1..=3)).await;
         let mut seen = Seen::default();
@@ -154,9 +146,4 @@ async fn a_process_that_is_back_does_not_go_on_with_what_it_had() {
         assert_eq!(seen.repeated, 1, "what was held when it was cut off");
     })
     .await;
-}
-
-fn address(url: &str) -> SocketAddr {
-    let address = url.trim_start_matches("nats://").to_socket_addrs();
-    address.expect("an address").next().expect("an address")
 }

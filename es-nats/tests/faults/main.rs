@@ -3,6 +3,7 @@
 mod dying;
 mod holding;
 mod listening;
+mod losing;
 mod refusing;
 mod restarting;
 mod sharing;

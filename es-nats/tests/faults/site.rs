@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::ToSocketAddrs,
     panic::{AssertUnwindSafe, resume_unwind},
     time::Duration,
 };
@@ -11,7 +12,10 @@ use es_core::{
     TopicPattern, World,
 };
 use es_nats::{NatsBroker, NatsOptions};
-use es_testkit::{contract::Place, servers::nats_url};
+use es_testkit::{
+    contract::Place,
+    servers::{Proxy, nats_url},
+};
 use futures_util::{FutureExt, TryStreamExt};
 
 /// How long anything may take that is to come about.
@@ -50,6 +54,16 @@ impl Site {
     /// Another process would not be more of a stranger.
     pub(crate) async fn broker(&self) -> NatsBroker {
         self.options().connect().await.expect("a server")
+    }
+
+    /// One whose network is in the hand of the test.
+    pub(crate) async fn behind_a_proxy(&self) -> (Proxy, NatsBroker) {
+        let address = self.url.trim_start_matches("nats://").to_socket_addrs();
+        let address = address.expect("an address").next().expect("an address");
+        let proxy = Proxy::new(address).expect("a port");
+        let options = NatsOptions::new(format!("nats://{}", proxy.address()));
+        let broker = options.prefix(&self.prefix).lease(LEASE).connect().await;
+        (proxy, broker.expect("a server"))
     }
 }
 
