@@ -1,6 +1,5 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use async_nats::HeaderMap;
 use async_trait::async_trait;
 use es_core::{
     Address, Begin, Consumer, Deliveries, Group, Message, Publisher, StoreError, Subscription,
@@ -11,9 +10,12 @@ use parking_lot::Mutex;
 use crate::{
     earlier,
     envelope::{self, Notice},
-    error::{contended, disagree, rewound, unavailable, unpublished},
-    group::{Members, charter::Charter},
-    server::{Put, Server, json, parse},
+    error::{contended, disagree, forgotten, rewound, unavailable, unpublished},
+    group::{
+        Members,
+        charter::{Charter, Listened},
+    },
+    server::Server,
 };
 
 /// Messages that are sent before the first of them has to be confirmed.
@@ -92,28 +94,45 @@ impl NatsBroker {
 
     /// Founds the group, or joins it with what it does not listen to yet.
     async fn join(&self, asked: &Subscription) -> Result<Charter, StoreError> {
-        let subject = self.server.names.charter(&asked.group);
         let mut copied = None;
         for _ in 0..TRIES {
-            let found = self.server.last(&subject).await?;
-            let (revision, charter) = match found {
+            let (revision, charter) = match Charter::read(&self.server, &asked.group).await? {
                 None => (0, self.founded(asked).await?),
-                Some(found) => {
-                    let known: Charter = parse(&subject, &found.payload)?;
-                    if !known.agrees_with(asked) {
-                        return Err(disagree(&asked.group));
-                    }
-                    (found.sequence, self.joined(known, asked, &mut copied).await?)
+                Some((_, known)) if !known.agrees_with(asked) => {
+                    return Err(disagree(&asked.group));
+                }
+                Some((revision, known)) => {
+                    (revision, self.joined(known, asked, &mut copied).await?)
                 }
             };
-            let written = json(&charter);
-            let put = self.server.put(&subject, HeaderMap::new(), written, Some(revision)).await?;
-            if let Put::Done(_) = put {
-                if revision > 0 && !asked.patterns.is_empty() {
-                    // Whoever reads for the group looks at the charter before it goes on.
-                    self.server.notify(&asked.group, 0, Notice::Listens).await?;
-                }
-                return Ok(charter);
+            if !charter.write(&self.server, &asked.group, revision).await? {
+                continue;
+            }
+            if revision > 0 && !asked.patterns.is_empty() {
+                self.announce(asked, &charter).await?;
+            }
+            return Ok(charter);
+        }
+        Err(contended(&asked.group))
+    }
+
+    /// Whoever reads for the group looks at the charter before it goes on behind this notice.
+    /// What was published before it, and should have been listened to, is copied.
+    async fn announce(&self, asked: &Subscription, charter: &Charter) -> Result<(), StoreError> {
+        let notice = self.server.notify(&asked.group, 0, Notice::Listens).await?;
+        let partial = charter.partial(asked);
+        if partial.is_empty() {
+            return Ok(());
+        }
+        earlier::copy(&self.server, &asked.group, charter, &partial, notice).await?;
+        for _ in 0..TRIES {
+            let Some((revision, mut charter)) = Charter::read(&self.server, &asked.group).await?
+            else {
+                return Err(forgotten(&asked.group));
+            };
+            charter.complete(&partial);
+            if charter.write(&self.server, &asked.group, revision).await? {
+                return Ok(());
             }
         }
         Err(contended(&asked.group))
@@ -129,7 +148,7 @@ impl NatsBroker {
         let start = patterns.min(earlier::before_queue(&self.server, &asked.group, last).await?);
         let id = format!("{:016x}", self.server.world.random_u64());
         let mut charter = Charter::new(id, asked, self.server.names.partitions, start);
-        charter.listen(asked.patterns.clone(), after);
+        charter.listen(asked.patterns.iter().map(|pattern| Listened::new(pattern.clone(), after)));
         Ok(charter)
     }
 
@@ -148,16 +167,21 @@ impl NatsBroker {
         if unknown.is_empty() {
             return Ok(charter);
         }
-        let after = match copied {
+        let new = |after| unknown.iter().map(move |pattern| Listened::new(pattern.clone(), after));
+        if asked.begin == Begin::Now {
+            charter.listen(new(last));
+            return Ok(charter);
+        }
+        let until = match copied {
             Some((patterns, until)) if *patterns == unknown => *until,
-            _ if asked.begin == Begin::Earliest => {
-                earlier::copy(&self.server, &asked.group, &charter, &unknown, last).await?;
+            _ => {
+                let all: Vec<_> = new(0).collect();
+                earlier::copy(&self.server, &asked.group, &charter, &all, last).await?;
                 *copied = Some((unknown.clone(), last));
                 last
             }
-            _ => last,
         };
-        charter.listen(unknown, after);
+        charter.listen(new(until).map(|listened| Listened { is_partial: true, ..listened }));
         Ok(charter)
     }
 

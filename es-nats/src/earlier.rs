@@ -1,13 +1,16 @@
 //! What was there before a group, or before it listened to a pattern.
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use es_core::{Address, Group, StoreError, Topic, TopicPattern};
+use es_core::{Address, Group, StoreError, Topic};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     envelope,
     error::{interrupted, unavailable, unpublished},
-    group::{charter::Charter, consumer},
+    group::{
+        charter::{Charter, Listened},
+        consumer,
+    },
     names::{Spot, To},
     server::Server,
 };
@@ -30,20 +33,19 @@ pub(crate) async fn before_queue(
 }
 
 /// Copies to the queue of the group what it would have been given until `last`, had it
-/// listened to these patterns too.
+/// listened to what is new too.
 pub(crate) async fn copy(
     server: &Server,
     group: &Group,
     charter: &Charter,
-    patterns: &[TopicPattern],
+    new: &[Listened],
     last: u64,
 ) -> Result<(), StoreError> {
-    for (at, pattern) in patterns.iter().enumerate() {
+    for (at, listened) in new.iter().enumerate() {
         let is_known = |number: u64, topic: &Topic| {
-            charter.patterns.iter().any(|listened| listened.matches(number, topic))
-                || patterns[..at].iter().any(|pattern| pattern.matches(topic))
+            charter.whole().chain(&new[..at]).any(|known| known.matches(number, topic))
         };
-        copy_pattern(server, group, pattern, last, is_known).await?;
+        copy_pattern(server, group, listened, last, is_known).await?;
     }
     Ok(())
 }
@@ -51,13 +53,14 @@ pub(crate) async fn copy(
 async fn copy_pattern(
     server: &Server,
     group: &Group,
-    pattern: &TopicPattern,
+    listened: &Listened,
     last: u64,
     is_known: impl Fn(u64, &Topic) -> bool,
 ) -> Result<(), StoreError> {
     let failed = |error| unavailable("what was there before cannot be read", error);
     let mut connections = server.connections.subscribe();
-    let consumer = consumer(server, 1, vec![server.names.topics_like(pattern)]).await?;
+    let filters = vec![server.names.topics_like(&listened.pattern)];
+    let consumer = consumer(server, listened.after + 1, filters).await?;
     let mut pending = consumer.cached_info().num_pending;
     let mut messages = consumer.messages().await.map_err(failed)?;
     let (mut copies, mut delivered) = (Vec::new(), 0);

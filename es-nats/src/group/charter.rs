@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
-use es_core::{Order, Subscription, Topic, TopicPattern};
+use async_nats::HeaderMap;
+use es_core::{Group, Order, StoreError, Subscription, Topic, TopicPattern};
 use serde::{Deserialize, Serialize};
+
+use crate::server::{Put, Server, json, parse};
 
 /// What all processes of a group agree on: it stands on the server, and is changed by
 /// whoever has seen its last revision.
@@ -42,6 +45,9 @@ enum Asked {
 pub(crate) struct Listened {
     pub(crate) pattern: TopicPattern,
     pub(crate) after: u64,
+    /// Whether something after it is still to be copied, which may have been passed by.
+    #[serde(default)]
+    pub(crate) is_partial: bool,
 }
 
 /// What a process does with a unit.
@@ -56,6 +62,28 @@ pub(crate) enum Claim {
 }
 
 impl Charter {
+    /// The one that stands on the server, and its revision.
+    pub(crate) async fn read(
+        server: &Server,
+        group: &Group,
+    ) -> Result<Option<(u64, Self)>, StoreError> {
+        let subject = server.names.charter(group);
+        let Some(found) = server.last(&subject).await? else { return Ok(None) };
+        Ok(Some((found.sequence, parse(&subject, &found.payload)?)))
+    }
+
+    /// Writes it, unless another one than of this revision stands there.
+    pub(crate) async fn write(
+        &self,
+        server: &Server,
+        group: &Group,
+        revision: u64,
+    ) -> Result<bool, StoreError> {
+        let subject = server.names.charter(group);
+        let put = server.put(&subject, HeaderMap::new(), json(self), Some(revision)).await?;
+        Ok(matches!(put, Put::Done(_)))
+    }
+
     /// The charter of a new group, which listens to nothing yet.
     pub(crate) fn new(id: String, asked: &Subscription, partitions: u32, start: u64) -> Self {
         // In the order of the whole all partitions have to have one owner.
@@ -91,9 +119,27 @@ impl Charter {
         asked.patterns.iter().filter(|pattern| !is_known(pattern)).cloned().collect()
     }
 
-    pub(crate) fn listen(&mut self, patterns: Vec<TopicPattern>, after: u64) {
-        let listened = patterns.into_iter().map(|pattern| Listened { pattern, after });
+    pub(crate) fn listen(&mut self, listened: impl IntoIterator<Item = Listened>) {
         self.patterns.extend(listened);
+    }
+
+    /// The patterns of which something is still to be copied.
+    pub(crate) fn partial(&self, asked: &Subscription) -> Vec<Listened> {
+        let is_asked = |listened: &&Listened| asked.patterns.contains(&listened.pattern);
+        let asked = self.patterns.iter().filter(is_asked);
+        asked.filter(|listened| listened.is_partial).cloned().collect()
+    }
+
+    /// The patterns of which nothing can have been passed by.
+    pub(crate) fn whole(&self) -> impl Iterator<Item = &Listened> {
+        self.patterns.iter().filter(|listened| !listened.is_partial)
+    }
+
+    /// Nothing is to be copied any more for these.
+    pub(crate) fn complete(&mut self, partial: &[Listened]) {
+        for listened in self.patterns.iter_mut().filter(|listened| partial.contains(listened)) {
+            listened.is_partial = false;
+        }
     }
 
     pub(crate) fn units(&self) -> u32 {
@@ -179,6 +225,11 @@ impl Charter {
 }
 
 impl Listened {
+    /// Listens from there on.
+    pub(crate) fn new(pattern: TopicPattern, after: u64) -> Self {
+        Self { pattern, after, is_partial: false }
+    }
+
     pub(crate) fn matches(&self, number: u64, topic: &Topic) -> bool {
         number > self.after && self.pattern.matches(topic)
     }
@@ -196,8 +247,6 @@ impl From<Order> for Asked {
 
 #[cfg(test)]
 mod tests {
-    use es_core::Group;
-
     use super::*;
 
     fn charter(partitions: u32) -> Charter {

@@ -95,7 +95,7 @@ impl Members {
             let before = charter.clone();
             self.give_up(&mut charter).await?;
             let sent = Instant::now();
-            if self.write_charter(&charter, revision).await? {
+            if charter.write(&self.server, &self.group, revision).await? {
                 *self.alive_until.lock() = sent + self.server.lease;
                 self.take_over(&charter).await?;
                 if charter.concerns_others(&before, &self.server.process) {
@@ -110,17 +110,8 @@ impl Members {
 
     /// The charter and its revision, unless the group was forgotten.
     pub(super) async fn charter(&self) -> Result<Option<(u64, Charter)>, StoreError> {
-        let subject = self.server.names.charter(&self.group);
-        let Some(found) = self.server.last(&subject).await? else { return Ok(None) };
-        let charter: Charter = parse(&subject, &found.payload)?;
-        Ok((charter.id == self.id).then_some((found.sequence, charter)))
-    }
-
-    async fn write_charter(&self, charter: &Charter, revision: u64) -> Result<bool, StoreError> {
-        let subject = self.server.names.charter(&self.group);
-        let put =
-            self.server.put(&subject, HeaderMap::new(), json(charter), Some(revision)).await?;
-        Ok(matches!(put, Put::Done(_)))
+        let found = Charter::read(&self.server, &self.group).await?;
+        Ok(found.filter(|(_, charter)| charter.id == self.id))
     }
 
     /// Takes over patterns that are new; whoever reads has to begin anew with them.

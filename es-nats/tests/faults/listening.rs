@@ -1,8 +1,54 @@
 //! Patterns that come later, and what was there before.
 
+use std::collections::BTreeSet;
+
 use es_core::{Begin, Consumer};
+use es_nats::NatsBroker;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::site::{Site, asks, message, next, publish, take};
+
+/// Publishes one after the other until nobody listens to how many there are.
+async fn publish_on(broker: NatsBroker, topic: String, published: watch::Sender<usize>) -> usize {
+    while !published.is_closed() {
+        let at = *published.borrow();
+        publish(&broker, &topic, vec![message(format!("{topic}/{at}"))]).await;
+        published.send_modify(|published| *published += 1);
+    }
+    *published.borrow()
+}
+
+/// What is published between the copy of what was there and the notice is in neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_while_a_pattern_is_new_is_not_passed_by() {
+    Site::run(async |site| {
+        let (one, two) = (site.broker().await, site.broker().await);
+        let mut first = one.consume(asks("before")).await.expect("a member");
+        for at in 0..10 {
+            let topic = format!("topic.n{at}");
+            let (published, mut told) = watch::channel(0);
+            let mut publishing = JoinSet::new();
+            publishing.spawn(publish_on(site.broker().await, topic.clone(), published));
+            told.wait_for(|published| *published >= 100).await.expect("somebody who publishes");
+            let late = asks(&topic).begin(Begin::Earliest);
+            let mut second = two.consume(late).await.expect("a member");
+            drop(told);
+            let all = publishing.join_next().await.expect("a task").expect("it has published");
+            let mut seen = BTreeSet::new();
+            while seen.len() < all {
+                let delivery = tokio::select! {
+                    delivery = next(&mut first) => delivery,
+                    delivery = next(&mut second) => delivery,
+                };
+                if delivery.message.id.starts_with(&topic) {
+                    seen.insert(delivery.message.id.clone());
+                }
+                delivery.ack().await.expect("an answer that arrives");
+            }
+        }
+    })
+    .await;
+}
 
 /// The other process reads for the group, and must not pass by what is new to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
