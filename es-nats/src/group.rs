@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use es_core::{Deliveries, Delivery, Fault, Group, Settlement, StoreError};
+use es_core::{Deliveries, Delivery, Fault, Group, Settlement, StoreError, StoreErrorKind};
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::{
@@ -18,6 +18,7 @@ use tokio::{
 
 pub(crate) mod charter;
 
+mod burying;
 mod keeping;
 mod queue;
 mod reading;
@@ -31,7 +32,6 @@ pub(crate) use reading::consumer;
 
 use crate::{
     error::{fenced, forgotten, unsaved},
-    letters,
     server::Server,
 };
 
@@ -236,7 +236,7 @@ struct Handed {
 impl Handed {
     async fn settle(self, settlement: Settlement) -> Result<(), StoreError> {
         match settlement {
-            Settlement::Ack => self.settled(Queue::settle).map(|_| ()),
+            Settlement::Ack => self.ack().await,
             Settlement::DeadLetter(fault) => self.bury(fault).await,
             Settlement::Retry(after) => {
                 self.keep_for(after);
@@ -245,30 +245,43 @@ impl Handed {
         }
     }
 
+    async fn ack(mut self) -> Result<(), StoreError> {
+        let unsettled = self.unsettled.as_ref().expect("it is taken out by whoever ends it");
+        if unsettled.may_be_dead {
+            self.members.revive(unsettled).await?;
+        }
+        self.settled(Queue::settle).map(|_| ())
+    }
+
     /// What is settled is written soon, many at once; if this process dies before, the
     /// message comes again.
     fn settled(
-        mut self,
+        &mut self,
         how: fn(&mut Queue, &Unsettled) -> Option<u64>,
-    ) -> Result<(Self, u64), StoreError> {
+    ) -> Result<u64, StoreError> {
         let unsettled = self.unsettled.as_ref().expect("it is taken out by whoever ends it");
         let changes = how(&mut self.members.queue.lock(), unsettled);
         self.is_settled = true;
         self.members.save.notify_one();
         self.members.changed.notify_waiters();
-        match changes {
-            Some(changes) => Ok((self, changes)),
-            None => Err(fenced(&self.members.group)),
-        }
+        changes.ok_or_else(|| fenced(&self.members.group))
     }
 
     /// First it stands among the dead letters, then it is settled.
-    async fn bury(self, fault: Fault) -> Result<(), StoreError> {
+    async fn bury(mut self, fault: Fault) -> Result<(), StoreError> {
+        let members = Arc::clone(&self.members);
+        let unsettled = self.unsettled.as_mut().expect("it is taken out by whoever ends it");
+        let revision = members.keep_apart(unsettled, &fault).await?;
+        let changes = self.settled(Queue::bury);
         let unsettled = self.unsettled.as_ref().expect("it is taken out by whoever ends it");
-        letters::write(&self.members.server, &self.members.group, unsettled, &fault).await?;
-        let (buried, changes) = self.settled(Queue::bury)?;
-        let unsettled = buried.unsettled.as_ref().expect("it is taken out by whoever ends it");
-        buried.members.saved(unsettled, changes).await
+        let saved = match changes {
+            Ok(changes) => members.saved(unsettled, changes).await,
+            Err(fenced) => Err(fenced),
+        };
+        if saved.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Fenced) {
+            members.take_back(unsettled, revision).await;
+        }
+        saved
     }
 
     /// The task that waits ends with the message back in the queue. Whoever takes over

@@ -15,7 +15,7 @@ use crate::{
     envelope::{self, Notice},
     error::{damaged, unavailable},
     group::Unsettled,
-    server::Server,
+    server::{Put, Server},
 };
 
 const LETTER: &str = "Gesta-Letter";
@@ -33,13 +33,15 @@ struct Known {
     at: DateTime<Utc>,
 }
 
-/// Keeps a message apart under its number.
+/// Keeps a message apart under its number, if what stands there has the expected revision:
+/// 0 if nothing does.
 pub(crate) async fn write(
     server: &Server,
     group: &Group,
     unsettled: &Unsettled,
     fault: &Fault,
-) -> Result<(), StoreError> {
+    expected: u64,
+) -> Result<Put, StoreError> {
     let mut fault = fault.clone();
     if let Some((end, _)) = fault.reason.char_indices().nth(REASON) {
         fault.reason.truncate(end);
@@ -53,8 +55,34 @@ pub(crate) async fn write(
     let mut headers = envelope::headers(&unsettled.message)?;
     envelope::put(&mut headers, LETTER, &known)?;
     let subject = server.names.letter(unsettled.number, group);
-    server.put(&subject, headers, unsettled.message.payload.clone(), None).await?;
-    Ok(())
+    server.put(&subject, headers, unsettled.message.payload.clone(), Some(expected)).await
+}
+
+/// The revision of the dead letter with this number; 0 if there is none.
+pub(crate) async fn revision(
+    server: &Server,
+    group: &Group,
+    number: u64,
+) -> Result<u64, StoreError> {
+    let found = server.last(&server.names.letter(number, group)).await?;
+    Ok(found.map_or(0, |found| found.sequence))
+}
+
+/// Removes the dead letter of this revision, and says whether it was there.
+pub(crate) async fn remove(server: &Server, revision: u64) -> Result<bool, StoreError> {
+    use async_nats::jetstream::{ErrorCode, stream::DeleteMessageErrorKind as Kind};
+    match server.state.delete_message(revision).await {
+        Ok(removed) => Ok(removed),
+        Err(error) => match error.kind() {
+            Kind::JetStream(said)
+                if said.error_code() == ErrorCode::NO_MESSAGE_FOUND
+                    || said.error_code() == ErrorCode::STREAM_MESSAGE_DELETE_FAILED =>
+            {
+                Ok(false)
+            }
+            _ => Err(unavailable("the dead letter was not removed", error)),
+        },
+    }
 }
 
 /// The numbers of all dead letters of a group, in order.
@@ -136,7 +164,7 @@ impl DeadLetters for NatsBroker {
         if before != partition {
             self.tell_discarded(group, before, id).await?;
         }
-        self.remove(at).await?;
+        remove(&self.server, at).await?;
         Ok(true)
     }
 
@@ -146,7 +174,7 @@ impl DeadLetters for NatsBroker {
         // still for nothing.
         let partition = self.server.names.partition(&letter.message);
         self.tell_discarded(group, partition, id).await?;
-        self.remove(at).await
+        remove(&self.server, at).await
     }
 }
 
@@ -161,24 +189,5 @@ impl NatsBroker {
         let notice = self.server.notify(group, partition, Notice::Discarded(id.0)).await?;
         self.heard(group, partition, notice).await;
         Ok(())
-    }
-
-    /// Says whether it was there.
-    async fn remove(&self, at: u64) -> Result<bool, StoreError> {
-        use async_nats::jetstream::{ErrorCode, stream::DeleteMessageErrorKind as Kind};
-        match self.server.state.delete_message(at).await {
-            Ok(removed) => Ok(removed),
-            Err(error) => match error.kind() {
-                Kind::JetStream(said) if said.error_code() == ErrorCode::NO_MESSAGE_FOUND => {
-                    Ok(false)
-                }
-                Kind::JetStream(said)
-                    if said.error_code() == ErrorCode::STREAM_MESSAGE_DELETE_FAILED =>
-                {
-                    Ok(false)
-                }
-                _ => Err(unavailable("the dead letter was not removed", error)),
-            },
-        }
     }
 }

@@ -53,7 +53,7 @@
 //! | `group/charter`, `group/keeping` | who has which part of a group |
 //! | `group/reading`, `group/saving` | from the log, and back how far it was handled |
 //! | `group/queue`, `group/unit` | what waits, what is in hand, what stands behind a dead letter |
-//! | `letters` | what could not be handled |
+//! | `letters`, `group/burying` | what could not be handled |
 //! | `names`, `envelope`, `error` | how all of that is written |
 
 mod broker;

@@ -38,7 +38,7 @@ pub(crate) struct Queue {
 /// A message that waits or is in the hands of a member.
 #[derive(Debug)]
 pub(crate) struct Unsettled {
-    unit: u32,
+    pub(crate) unit: u32,
     epoch: u64,
     /// Where it stands in the stream.
     pub(crate) at: u64,
@@ -46,6 +46,8 @@ pub(crate) struct Unsettled {
     pub(crate) number: u64,
     lane: Option<Lane>,
     pub(crate) attempt: u32,
+    /// Whether it may stand among the dead letters, as it was tried to write it there.
+    pub(crate) may_be_dead: bool,
     pub(crate) to: Address,
     pub(crate) message: Message,
     /// Why nobody can read it.
@@ -92,6 +94,11 @@ impl Queue {
 
     pub(crate) fn unit_of(&self, partition: u32) -> u32 {
         if self.order == Order::Whole { 0 } else { partition }
+    }
+
+    /// Whether what follows a dead letter is kept apart behind it.
+    pub(crate) fn parks(&self) -> bool {
+        self.parks
     }
 
     pub(crate) fn lane(&self, message: &Message) -> Option<Lane> {
@@ -205,6 +212,7 @@ impl Queue {
             number,
             lane: lane.clone(),
             attempt: 1,
+            may_be_dead: false,
             to,
             message,
             unreadable,

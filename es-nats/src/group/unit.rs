@@ -17,6 +17,12 @@ pub(crate) struct Progress {
     pub(crate) open: BTreeSet<u64>,
 }
 
+impl Progress {
+    pub(crate) fn has_settled(&self, number: u64) -> bool {
+        number <= self.to && !self.open.contains(&number)
+    }
+}
+
 /// A part of the messages that this process hands out alone.
 #[derive(Debug)]
 pub(crate) struct Unit {

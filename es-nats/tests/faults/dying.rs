@@ -6,12 +6,13 @@ use std::{
     thread,
 };
 
-use es_core::Consumer;
-use es_nats::NatsOptions;
+use es_core::{Consumer, DeadLetterQuery, DeadLetters, Fault, FaultKind, StoreErrorKind};
+use es_nats::{NatsBroker, NatsOptions};
+use es_testkit::servers::containing;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::site::{LEASE, Seen, Site, asks, in_turns, next, publish, take};
+use crate::site::{LEASE, Seen, Site, asks, group, in_turns, keyed, next, publish, take};
 
 /// Tells the other program of this file that it is one, and at which prefix.
 const PREFIX: &str = "GESTA_TEST_NATS_PREFIX";
@@ -146,4 +147,50 @@ async fn a_process_that_is_back_does_not_go_on_with_what_it_had() {
         assert_eq!(seen.repeated, 1, "what was held when it was cut off");
     })
     .await;
+}
+
+/// What it could not handle, another one could.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_was_cut_off_keeps_nothing_apart_that_others_have_handled() {
+    Site::run(async |site| {
+        let ((proxy, lonely), other) = (site.behind_a_proxy().await, site.broker().await);
+        let mut first = lonely.consume(asks("orders")).await.expect("a member");
+        publish(&other, "orders", vec![keyed(0, 1)]).await;
+        let held = next(&mut first).await;
+        proxy.swallow();
+        let mut second = other.consume(asks("orders")).await.expect("a member");
+        assert_eq!(take(&mut second).await, "0/1");
+        proxy.pass();
+        proxy.cut();
+        let refused = held.dead_letter(fault()).await.expect_err("another one has it");
+        assert_eq!(refused.kind(), StoreErrorKind::Fenced, "{refused}");
+        assert_eq!(letters(&other).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_nobody_confirmed_goes_when_its_message_is_handled() {
+    Site::run(async |site| {
+        let ((proxy, lonely), other) = (site.behind_a_proxy().await, site.broker().await);
+        let mut member = lonely.consume(asks("orders")).await.expect("a member");
+        publish(&other, "orders", vec![keyed(0, 1)]).await;
+        let held = next(&mut member).await;
+        proxy.cut_after(1, containing(".s.d."));
+        held.dead_letter(fault()).await.expect_err("nobody answers");
+        assert_eq!(letters(&other).await, 1);
+        assert_eq!(take(&mut member).await, "0/1");
+        assert_eq!(letters(&other).await, 0);
+    })
+    .await;
+}
+
+fn fault() -> Fault {
+    Fault::new(FaultKind::Permanent, "no such order")
+}
+
+/// How many dead letters there are.
+async fn letters(broker: &NatsBroker) -> usize {
+    let letters = broker.dead_letters(DeadLetterQuery::of(group())).await;
+    letters.expect("a list").len()
 }
