@@ -12,7 +12,7 @@ use crate::{
     envelope::{self, Notice},
     error::{contended, disagree, forgotten, rewound, unavailable, unpublished},
     group::{
-        Members,
+        Member, Members,
         charter::{Charter, Listened},
     },
     server::Server,
@@ -185,20 +185,21 @@ impl NatsBroker {
         Ok(charter)
     }
 
-    /// The members of this process, who begin to work if they are new.
-    fn members(&self, group: &Group, charter: &Charter) -> Arc<Members> {
+    /// A new member of this process. It is counted before anybody can see that there is none.
+    fn member(&self, asked: &Subscription, charter: &Charter) -> Member {
         let mut groups = self.groups.lock();
-        if let Some(known) = groups.get(group) {
+        if let Some(known) = groups.get(&asked.group) {
             if known.id == charter.id && !known.is_closed() {
-                return Arc::clone(known);
+                return Member::new(Arc::clone(known), asked.window);
             }
             known.close();
         }
         let server = Arc::clone(&self.server);
-        let members = Arc::new(Members::new(group.clone(), charter, server));
-        groups.insert(group.clone(), Arc::clone(&members));
-        self.server.world.detach(work(Arc::clone(&self.groups), Arc::clone(&members)));
-        members
+        let members = Arc::new(Members::new(asked.group.clone(), charter, server));
+        let member = Member::new(Arc::clone(&members), asked.window);
+        groups.insert(asked.group.clone(), Arc::clone(&members));
+        self.server.world.detach(work(Arc::clone(&self.groups), members));
+        member
     }
 }
 
@@ -249,8 +250,7 @@ impl Publisher for NatsBroker {
 impl Consumer for NatsBroker {
     async fn consume(&self, subscription: Subscription) -> Result<Deliveries, StoreError> {
         let charter = self.join(&subscription).await?;
-        let members = self.members(&subscription.group, &charter);
-        Ok(members.deliveries(subscription.window))
+        Ok(self.member(&subscription, &charter).deliveries())
     }
 
     async fn forget(&self, group: &Group) -> Result<(), StoreError> {
@@ -267,5 +267,29 @@ impl Consumer for NatsBroker {
         purged.map_err(|error| unavailable("its queue is not forgotten", error))?;
         self.server.hint(group).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use es_core::World;
+    use es_testkit::{contract::Place, servers::nats_url};
+
+    use super::*;
+    use crate::NatsOptions;
+
+    /// Whoever looks in between ends the work when the last of the others has left.
+    #[tokio::test]
+    async fn a_member_counts_from_its_first_moment_on() {
+        let place = Place::new(World::real());
+        let options = NatsOptions::new(nats_url()).prefix(place.name());
+        let broker = options.connect().await.expect("a server");
+        let asked = Subscription::of(Group::new("billing").expect("a group"));
+        let charter = broker.join(&asked).await.expect("a charter");
+        let member = broker.member(&asked, &charter);
+        assert!(!broker.groups.lock()[&asked.group].is_empty());
+        drop(member);
+        assert!(broker.groups.lock()[&asked.group].is_empty());
+        broker.server.remove().await;
     }
 }

@@ -66,7 +66,7 @@ pub(crate) struct Members {
 }
 
 /// Somebody who takes part.
-struct Member {
+pub(crate) struct Member {
     members: Arc<Members>,
     window: Arc<Semaphore>,
 }
@@ -132,21 +132,6 @@ impl Members {
         }
     }
 
-    /// What a new member gets.
-    pub(crate) fn deliveries(self: Arc<Self>, window: usize) -> Deliveries {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        self.wake();
-        let member = Member { members: self, window: Arc::new(Semaphore::new(window)) };
-        stream::unfold(Some(member), |member| async move {
-            let member = member?;
-            match member.next().await {
-                Ok(delivery) => Some((Ok(delivery), Some(member))),
-                Err(closed) => Some((Err(closed), None)),
-            }
-        })
-        .boxed()
-    }
-
     fn wake_if_leaving(&self) {
         if self.is_empty() || self.queue.lock().is_leaving() {
             self.wake();
@@ -183,6 +168,25 @@ impl Members {
 }
 
 impl Member {
+    pub(crate) fn new(members: Arc<Members>, window: usize) -> Self {
+        let window = Arc::new(Semaphore::new(window.clamp(1, Semaphore::MAX_PERMITS)));
+        members.count.fetch_add(1, Ordering::SeqCst);
+        members.wake();
+        Self { members, window }
+    }
+
+    /// What it gets.
+    pub(crate) fn deliveries(self) -> Deliveries {
+        stream::unfold(Some(self), |member| async move {
+            let member = member?;
+            match member.next().await {
+                Ok(delivery) => Some((Ok(delivery), Some(member))),
+                Err(closed) => Some((Err(closed), None)),
+            }
+        })
+        .boxed()
+    }
+
     async fn next(&self) -> Result<Delivery, StoreError> {
         let held = Arc::clone(&self.window).acquire_owned().await;
         let mut held = Some(held.expect("the semaphore is never closed"));

@@ -101,3 +101,19 @@ async fn a_stream_that_was_made_anew_is_noticed() {
     })
     .await;
 }
+
+/// The window is public, and not only set by its method.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_of_any_width_is_taken() {
+    Site::run(async |site| {
+        let broker = site.broker().await;
+        for window in [0, usize::MAX] {
+            let mut asked = asks("orders");
+            asked.window = window;
+            let mut member = broker.consume(asked).await.expect("a member");
+            publish(&broker, "orders", vec![message(window)]).await;
+            assert_eq!(take(&mut member).await, window.to_string());
+        }
+    })
+    .await;
+}
