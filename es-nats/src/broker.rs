@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::{
     earlier,
     envelope::{self, Notice},
-    error::{contended, disagree, forgotten, rewound, unavailable, unpublished},
+    error::{contended, disagree, ended, forgotten, rewound, unavailable, unpublished},
     group::{
         Member, Members,
         charter::{Charter, Listened},
@@ -192,29 +192,38 @@ impl NatsBroker {
             if known.id == charter.id && !known.is_closed() {
                 return Member::new(Arc::clone(known), asked.window);
             }
-            known.close();
+            known.close(forgotten);
         }
         let server = Arc::clone(&self.server);
         let members = Arc::new(Members::new(asked.group.clone(), charter, server));
         let member = Member::new(Arc::clone(&members), asked.window);
         groups.insert(asked.group.clone(), Arc::clone(&members));
-        self.server.world.detach(work(Arc::clone(&self.groups), members));
+        self.server.world.detach(work(Arc::clone(&self.groups), End(members)));
         member
     }
 }
 
 /// Works until the last member has left.
-async fn work(groups: Groups, members: Arc<Members>) {
+async fn work(groups: Groups, end: End) {
+    let End(members) = &end;
     loop {
         members.work().await;
         let mut groups = groups.lock();
         if members.is_empty() || members.is_closed() {
-            if groups.get(&members.group).is_some_and(|known| Arc::ptr_eq(known, &members)) {
+            if groups.get(&members.group).is_some_and(|known| Arc::ptr_eq(known, members)) {
                 groups.remove(&members.group);
             }
-            members.close();
             return;
         }
+    }
+}
+
+/// Nobody works for the members any more, also if the runtime ends, which drops what it runs.
+struct End(Arc<Members>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.close(ended);
     }
 }
 
@@ -256,7 +265,7 @@ impl Consumer for NatsBroker {
     async fn forget(&self, group: &Group) -> Result<(), StoreError> {
         let names = &self.server.names;
         if let Some(members) = self.groups.lock().remove(group) {
-            members.close();
+            members.close(forgotten);
         }
         // The charter first: without it nobody writes the rest.
         for like in [names.charter(group), names.all_progress(group), names.letters(group)] {

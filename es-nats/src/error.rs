@@ -92,6 +92,11 @@ pub(crate) fn forgotten(group: &Group) -> StoreError {
     StoreError::new(StoreErrorKind::Closed, format!("the group {group} was forgotten"))
 }
 
+pub(crate) fn ended(group: &Group) -> StoreError {
+    let message = format!("the runtime has ended that worked for the group {group}: join it again");
+    StoreError::new(StoreErrorKind::Closed, message)
+}
+
 pub(crate) fn rewound(group: &Group) -> StoreError {
     let message = format!(
         "the stream of messages ends before what the group {group} has handled: it was restored \

@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -31,7 +31,7 @@ use queue::{Queue, Taken};
 pub(crate) use reading::consumer;
 
 use crate::{
-    error::{fenced, forgotten, unsaved},
+    error::{fenced, unsaved},
     server::Server,
 };
 
@@ -49,7 +49,8 @@ pub(crate) struct Members {
     queue: Mutex<Queue>,
     /// How many there are.
     count: AtomicUsize,
-    is_closed: AtomicBool,
+    /// Why nobody has anything any more.
+    closed: OnceLock<fn(&Group) -> StoreError>,
     /// Until when others take it for sure that this process lives.
     alive_until: Mutex<Instant>,
     /// Wakes whoever waits for a message, or for one to be saved.
@@ -79,7 +80,7 @@ impl Members {
             server,
             queue: Mutex::new(Queue::new(charter)),
             count: AtomicUsize::new(0),
-            is_closed: AtomicBool::new(false),
+            closed: OnceLock::new(),
             alive_until: Mutex::new(Instant::now()),
             changed: Notify::new(),
             keep: Notify::new(),
@@ -100,15 +101,19 @@ impl Members {
         self.changed.notify_waiters();
     }
 
-    /// Lets nobody have anything any more: the group is not what it was.
-    pub(crate) fn close(&self) {
-        self.is_closed.store(true, Ordering::SeqCst);
+    /// Lets nobody have anything any more. The first reason counts.
+    pub(crate) fn close(&self, why: fn(&Group) -> StoreError) {
+        let _ = self.closed.set(why);
         self.changed.notify_waiters();
         self.keep.notify_one();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::SeqCst)
+        self.closed.get().is_some()
+    }
+
+    fn is_open(&self) -> Result<(), StoreError> {
+        self.closed.get().map_or(Ok(()), |why| Err(why(&self.group)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -154,7 +159,7 @@ impl Members {
                 changed.as_mut().enable();
                 match self.queue.lock().is_saved(unsettled, changes) {
                     Some(true) => return Ok(()),
-                    Some(false) => {}
+                    Some(false) => self.is_open()?,
                     None => return Err(fenced(&self.group)),
                 }
                 changed.await;
@@ -194,9 +199,7 @@ impl Member {
             let mut changed = std::pin::pin!(self.members.changed.notified());
             // From now on, so that no change between the look and the wait is lost.
             changed.as_mut().enable();
-            if self.members.is_closed() {
-                return Err(forgotten(&self.members.group));
-            }
+            self.members.is_open()?;
             match self.members.take() {
                 Some(Taken::Hand(unsettled)) => {
                     return Ok(delivery(Arc::clone(&self.members), unsettled, held.take()));
@@ -268,6 +271,7 @@ impl Handed {
         self.is_settled = true;
         self.members.save.notify_one();
         self.members.changed.notify_waiters();
+        self.members.is_open()?;
         changes.ok_or_else(|| fenced(&self.members.group))
     }
 

@@ -12,7 +12,7 @@ use super::{
     unit::Progress,
 };
 use crate::{
-    error::{contended, rewound},
+    error::{contended, forgotten, rewound},
     letters,
     server::{Put, json, parse},
 };
@@ -82,7 +82,7 @@ impl Members {
     async fn beat(&self, seen: &mut Seen) -> Result<bool, StoreError> {
         for _ in 0..TRIES {
             let Some((revision, mut charter)) = self.charter().await? else {
-                self.close();
+                self.close(forgotten);
                 return Ok(false);
             };
             self.listen(&charter);

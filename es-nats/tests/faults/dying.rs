@@ -9,10 +9,10 @@ use std::{
 use es_core::{Consumer, DeadLetterQuery, DeadLetters, Fault, FaultKind, StoreErrorKind};
 use es_nats::{NatsBroker, NatsOptions};
 use es_testkit::servers::containing;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
-use crate::site::{LEASE, Seen, Site, asks, group, in_turns, keyed, next, publish, take};
+use crate::site::{LEASE, SOON, Seen, Site, asks, group, in_turns, keyed, next, publish, take};
 
 /// Tells the other program of this file that it is one, and at which prefix.
 const PREFIX: &str = "GESTA_TEST_NATS_PREFIX";
@@ -181,6 +181,29 @@ async fn a_dead_letter_that_nobody_confirmed_goes_when_its_message_is_handled() 
         assert_eq!(letters(&other).await, 1);
         assert_eq!(take(&mut member).await, "0/1");
         assert_eq!(letters(&other).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_whose_runtime_has_ended_are_told_so_and_others_go_on() {
+    Site::run(async |site| {
+        let broker = site.broker().await;
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let joined = runtime.spawn({
+            let broker = broker.clone();
+            async move { broker.consume(asks("orders")).await.expect("a member") }
+        });
+        let mut member = joined.await.expect("a member");
+        publish(&broker, "orders", vec![keyed(0, 1), keyed(0, 2)]).await;
+        let held = next(&mut member).await;
+        runtime.shutdown_background();
+        let told = tokio::time::timeout(SOON, member.try_next()).await.expect("in time");
+        assert_eq!(told.expect_err("nobody works").kind(), StoreErrorKind::Closed);
+        let lost = held.ack().await.expect_err("nobody writes it");
+        assert_eq!(lost.kind(), StoreErrorKind::Closed);
+        let mut anew = broker.consume(asks("orders")).await.expect("a member");
+        assert_eq!([take(&mut anew).await, take(&mut anew).await], ["0/1", "0/2"]);
     })
     .await;
 }
