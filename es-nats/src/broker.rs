@@ -40,6 +40,8 @@ const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// - The processes of a group share its partitions: each is handed out by one process at a
 ///   time. It goes to another one when nothing of it is in hand, or when its process was
 ///   silent for the [lease](crate::NatsOptions::lease).
+/// - A process takes 50,000 messages of a group at most, and 64 MiB of them, before some are
+///   settled, however wide the windows are. What waits for its next try is among them.
 /// - What waits for its next try waits no longer when its partition goes to another process,
 ///   and its tries are counted anew there.
 ///

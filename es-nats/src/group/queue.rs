@@ -16,6 +16,9 @@ use crate::names::{Spot, To};
 
 /// Most messages that wait in this process to be handed out.
 const WAITING: usize = 10_000;
+/// Most messages of which it is not known yet what becomes of them, those among them that
+/// wait for their next try: their numbers are written at once.
+const UNSETTLED: usize = 50_000;
 /// Most bytes of them.
 const WAITING_BYTES: usize = 64 * 1_024 * 1_024;
 
@@ -154,7 +157,9 @@ impl Queue {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.lanes.len() < WAITING && self.bytes.load(Ordering::Relaxed) < WAITING_BYTES
+        let unsettled = self.units.values().map(Unit::unsettled).sum::<usize>();
+        let has_place = self.lanes.len() < WAITING && unsettled < UNSETTLED;
+        has_place && self.bytes.load(Ordering::Relaxed) < WAITING_BYTES
     }
 
     /// All was read that was there, by this version.
@@ -396,6 +401,24 @@ mod tests {
         assert!(queue.push(arrived(1, 0), queue.version));
         assert!(queue.bury(&lost).is_none(), "it is lost");
         assert_eq!(handed(queue.take()).at, 1);
+    }
+
+    #[test]
+    fn what_waits_for_its_next_try_takes_its_place() {
+        let mut queue = queue(&asks());
+        begin(&mut queue, 0, 0);
+        let mut waiting = Vec::new();
+        for at in (1..).take(UNSETTLED) {
+            assert!(queue.has_room());
+            let mut arrived = arrived(at, 0);
+            arrived.message.key = None;
+            assert!(queue.push(arrived, queue.version));
+            waiting.push(handed(queue.take()));
+            queue.let_go(&waiting[waiting.len() - 1]);
+        }
+        assert!(!queue.has_room());
+        queue.settle(&waiting[0]).expect("it is ours");
+        assert!(queue.has_room());
     }
 
     /// Nobody reads for it any more: what comes for others says nothing about it.

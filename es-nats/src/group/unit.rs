@@ -89,6 +89,11 @@ impl Unit {
         is_new && (number > self.before.to || self.before.open.contains(&number))
     }
 
+    /// How much was read and is not settled.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled.len()
+    }
+
     /// There is nothing more of it up to there. Says whether that is worth to be written,
     /// so that whoever takes over need not read all of it again.
     pub(crate) fn read_to(&mut self, number: u64) -> bool {
