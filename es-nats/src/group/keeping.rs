@@ -12,7 +12,7 @@ use super::{
     unit::Progress,
 };
 use crate::{
-    error::{contended, forgotten, rewound},
+    error::{contended, fenced, forgotten, rewound},
     letters,
     server::{Put, json, parse},
 };
@@ -187,7 +187,7 @@ impl Members {
         }
         let begun = join_all(new.iter().map(|unit| self.fence(*unit, charter.start))).await;
         let begun: Vec<_> = begun.into_iter().collect::<Result<_, _>>()?;
-        let mut letters = self.parked(charter, &new).await?;
+        let mut letters = self.living(self.parked(charter, &new)).await?;
         let (first, last) = self.server.ends().await?;
         if begun.iter().any(|(_, progress)| progress.to > last) {
             return Err(rewound(&self.group));
@@ -239,6 +239,45 @@ impl Members {
             }
         }
         Ok(parked)
+    }
+
+    /// Does what may take longer than a lease, and says meanwhile that this process lives.
+    async fn living<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            done = work => done,
+            error = self.only_beat() => Err(error),
+        }
+    }
+
+    /// Ends when it cannot go on.
+    async fn only_beat(&self) -> StoreError {
+        loop {
+            self.server.world.sleep(self.server.lease / BEATS).await;
+            if let Err(error) = self.beat_once().await {
+                return error;
+            }
+        }
+    }
+
+    async fn beat_once(&self) -> Result<(), StoreError> {
+        for _ in 0..TRIES {
+            let Some((revision, mut charter)) = self.charter().await? else {
+                return Err(forgotten(&self.group));
+            };
+            if !charter.is_member(&self.server.process) {
+                return Err(fenced(&self.group));
+            }
+            charter.beat(&self.server.process, self.is_empty());
+            let sent = Instant::now();
+            if charter.write(&self.server, &self.group, revision).await? {
+                *self.alive_until.lock() = sent + self.server.lease;
+                return Ok(());
+            }
+        }
+        Err(contended(&self.group))
     }
 
     fn forget_what_is_gone(&self, progress: &mut Progress, first: u64) {

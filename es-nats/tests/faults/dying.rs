@@ -4,15 +4,18 @@ use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use es_core::{Consumer, DeadLetterQuery, DeadLetters, Fault, FaultKind, StoreErrorKind};
 use es_nats::{NatsBroker, NatsOptions};
 use es_testkit::servers::containing;
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::join_all};
 use tokio::sync::mpsc;
 
-use crate::site::{LEASE, SOON, Seen, Site, asks, group, in_turns, keyed, next, publish, take};
+use crate::site::{
+    LEASE, SOON, Seen, Site, asks, group, in_turns, keyed, message, next, publish, take,
+};
 
 /// Tells the other program of this file that it is one, and at which prefix.
 const PREFIX: &str = "GESTA_TEST_NATS_PREFIX";
@@ -181,6 +184,36 @@ async fn a_dead_letter_that_nobody_confirmed_goes_when_its_message_is_handled() 
         assert_eq!(letters(&other).await, 1);
         assert_eq!(take(&mut member).await, "0/1");
         assert_eq!(letters(&other).await, 0);
+    })
+    .await;
+}
+
+/// It reads all dead letters before it begins, to know which keys stand still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_needs_long_to_begin_is_not_taken_for_dead() {
+    const LETTERS: usize = 600;
+    Site::run(async |site| {
+        let ((proxy, slow), other) = (site.behind_a_proxy().await, site.broker().await);
+        let asks = || asks("orders").parking();
+        let mut first = other.consume(asks()).await.expect("a member");
+        publish(&other, "orders", (0..LETTERS).map(message).collect()).await;
+        let mut held = Vec::new();
+        for _ in 0..LETTERS {
+            held.push(next(&mut first).await);
+        }
+        let buried = join_all(held.into_iter().map(|delivery| delivery.dead_letter(fault())));
+        assert!(buried.await.into_iter().all(|buried| buried.is_ok()));
+        proxy.delay(Duration::from_millis(40));
+        let mut second = slow.consume(asks()).await.expect("a member");
+        for round in 1.. {
+            publish(&other, "orders", in_turns(40, round..=round)).await;
+            for _ in 0..40 {
+                tokio::select! {
+                    delivery = next(&mut first) => delivery.ack().await.expect("an answer"),
+                    _ = next(&mut second) => return,
+                }
+            }
+        }
     })
     .await;
 }
