@@ -7,7 +7,7 @@ use es_core::{
     Address, DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Fault, Group, Message,
     StoreError,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -94,20 +94,23 @@ async fn numbers(server: &Server, group: &Group) -> Result<Vec<u64>, StoreError>
     Ok(numbers)
 }
 
-/// All dead letters of a group.
-pub(crate) async fn all(server: &Server, group: &Group) -> Result<Vec<DeadLetter>, StoreError> {
+/// All dead letters of a group, one after the other.
+pub(crate) async fn all(
+    server: &Server,
+    group: &Group,
+) -> Result<impl Stream<Item = Result<DeadLetter, StoreError>>, StoreError> {
     let numbers = numbers(server, group).await?;
-    read_all(server, group, numbers).await
+    Ok(read_all(server, group, numbers))
 }
 
-async fn read_all(
+fn read_all(
     server: &Server,
     group: &Group,
     numbers: Vec<u64>,
-) -> Result<Vec<DeadLetter>, StoreError> {
+) -> impl Stream<Item = Result<DeadLetter, StoreError>> {
     let found = numbers.into_iter().map(|number| find(server, group, DeadLetterId(number)));
     let found = stream::iter(found).buffered(AT_ONCE);
-    found.try_filter_map(async |found| Ok(found.map(|found| found.1))).try_collect().await
+    found.try_filter_map(async |found| Ok(found.map(|found| found.1)))
 }
 
 /// The dead letter, and where it stands.
@@ -142,7 +145,7 @@ impl DeadLetters for NatsBroker {
         let mut numbers = numbers(&self.server, &query.group).await?;
         numbers.retain(|number| *number > query.after.0);
         numbers.truncate(query.limit);
-        read_all(&self.server, &query.group, numbers).await
+        read_all(&self.server, &query.group, numbers).try_collect().await
     }
 
     async fn give_back(

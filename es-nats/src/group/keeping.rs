@@ -1,8 +1,8 @@
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, pin::pin, time::Duration};
 
 use async_nats::{HeaderMap, Subscriber};
 use es_core::StoreError;
-use futures_util::{StreamExt, future::join_all};
+use futures_util::{StreamExt, TryStreamExt, future::join_all};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -231,7 +231,8 @@ impl Members {
         if !charter.parks {
             return Ok(parked);
         }
-        for letter in letters::all(&self.server, &self.group).await? {
+        let mut letters = pin!(letters::all(&self.server, &self.group).await?);
+        while let Some(letter) = letters.try_next().await? {
             let queue = self.queue.lock();
             let unit = queue.unit_of(self.server.names.partition(&letter.message));
             if let Some(lane) = queue.lane(&letter.message).filter(|_| units.contains(&unit)) {
