@@ -37,6 +37,10 @@ const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// - [`ack`](es_core::Delivery::ack) does not wait for the server: what is acknowledged is
 ///   written a few milliseconds later, many at once. If the process dies, what it
 ///   acknowledged in its last milliseconds comes again.
+/// - What is published at once is on its way at once, and arrives in its order as long as all
+///   of it arrives. If the connection is lost in between, a message may be there without one
+///   that was published before it, and comes before it when both are published again. Whoever
+///   must not see that, publishes the next message of a key when the one before is confirmed.
 /// - The processes of a group share its partitions: each is handed out by one process at a
 ///   time. It goes to another one when nothing of it is in hand, or when its process was
 ///   silent for the [lease](crate::NatsOptions::lease).
