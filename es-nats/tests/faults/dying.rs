@@ -14,7 +14,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, future::join_all};
 use tokio::sync::mpsc;
 
 use crate::site::{
-    LEASE, SOON, Seen, Site, asks, group, in_turns, keyed, message, next, publish, take,
+    LEASE, SOON, Seen, Site, asks, group, hold, in_turns, keyed, message, next, publish, take,
 };
 
 /// Tells the other program of this file that it is one, and at which prefix.
@@ -74,11 +74,7 @@ async fn a_process_that_is_killed_is_taken_over_without_loss_and_in_order() {
         while let Some(id) = told.recv().await {
             seen.see(&id);
         }
-        while seen.count < 6_000 {
-            let delivery = next(&mut member).await;
-            seen.see(&delivery.message.id);
-            delivery.ack().await.expect("an answer that arrives");
-        }
+        seen.until(6_000, vec![&mut member]).await;
     })
     .await;
 }
@@ -90,18 +86,12 @@ async fn a_process_that_is_cut_off_hands_out_nothing_that_others_have() {
         let ((proxy, lonely), other) = (site.behind_a_proxy().await, site.broker().await);
         let mut first = lonely.consume(asks("orders")).await.expect("a member");
         publish(&other, "orders", in_turns(40, 1..=3)).await;
-        let (mut seen, mut held) = (Seen::default(), Vec::new());
-        for _ in 0..40 {
-            held.push(next(&mut first).await);
-            seen.see(&held.last().expect("it was pushed").message.id);
-        }
+        let mut held = hold(&mut first, 40).await;
+        let mut seen = Seen::default();
+        held.iter().for_each(|delivery| seen.see(&delivery.message.id));
         proxy.swallow();
         let mut second = other.consume(asks("orders")).await.expect("a member");
-        while seen.count < 120 {
-            let delivery = next(&mut second).await;
-            seen.see(&delivery.message.id);
-            delivery.ack().await.expect("an answer that arrives");
-        }
+        seen.until(120, vec![&mut second]).await;
         // What it settles now is written by nobody, also later.
         for delivery in held.drain(..20) {
             let _ = delivery.ack().await;
@@ -137,16 +127,12 @@ async fn a_process_that_is_back_does_not_go_on_with_what_it_had() {
         seen.see(&held.message.id);
         proxy.swallow();
         let mut second = other.consume(asks("orders")).await.expect("a member");
-        while seen.count < 120 {
-            seen.see(&take(&mut second).await);
-        }
+        seen.until(120, vec![&mut second]).await;
         drop((held, second));
         proxy.pass();
         proxy.cut();
         publish(&other, "orders", in_turns(40, 4..=4)).await;
-        while seen.count < 160 {
-            seen.see(&take(&mut first).await);
-        }
+        seen.until(160, vec![&mut first]).await;
         assert_eq!(seen.repeated, 1, "what was held when it was cut off");
     })
     .await;
@@ -197,10 +183,7 @@ async fn a_process_that_needs_long_to_begin_is_not_taken_for_dead() {
         let asks = || asks("orders").parking();
         let mut first = other.consume(asks()).await.expect("a member");
         publish(&other, "orders", (0..LETTERS).map(message).collect()).await;
-        let mut held = Vec::new();
-        for _ in 0..LETTERS {
-            held.push(next(&mut first).await);
-        }
+        let held = hold(&mut first, LETTERS).await;
         let buried = join_all(held.into_iter().map(|delivery| delivery.dead_letter(fault())));
         assert!(buried.await.into_iter().all(|buried| buried.is_ok()));
         proxy.delay(Duration::from_millis(40));

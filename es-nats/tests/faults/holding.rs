@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use es_core::{Consumer, World};
-use futures_util::{FutureExt, StreamExt};
+use es_core::Consumer;
+use futures_util::StreamExt;
 
-use crate::site::{LEASE, Seen, Site, asks, in_turns, keyed, next, publish, take};
+use crate::site::{Seen, Site, asks, hold, in_turns, keyed, next, publish, take};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_living_process_holds_for_long_is_not_given_to_another() {
@@ -13,28 +13,16 @@ async fn what_a_living_process_holds_for_long_is_not_given_to_another() {
         let (one, two) = (site.broker().await, site.broker().await);
         let mut first = one.consume(asks("orders")).await.expect("a member");
         publish(&one, "orders", in_turns(40, 1..=1)).await;
-        let mut held = Vec::new();
-        for _ in 0..40 {
-            held.push(next(&mut first).await);
-        }
+        let held = hold(&mut first, 40).await;
         let mut second = two.consume(asks("orders")).await.expect("a member");
         publish(&one, "orders", in_turns(40, 2..=2)).await;
-        // Nothing but time shows that it is not taken away.
-        World::real().sleep(5 * LEASE).await;
-        assert!(second.next().now_or_never().is_none(), "all keys are in hand");
+        tokio::select! {
+            taken = second.next() => panic!("all keys are in hand, but {taken:?}"),
+            () = site.both_live_on() => {}
+        }
         let mut seen = Seen::default();
-        for delivery in held {
-            seen.see(&delivery.message.id);
-            delivery.ack().await.expect("an answer that arrives");
-        }
-        while seen.count < 80 {
-            let delivery = tokio::select! {
-                delivery = next(&mut first) => delivery,
-                delivery = next(&mut second) => delivery,
-            };
-            seen.see(&delivery.message.id);
-            delivery.ack().await.expect("an answer that arrives");
-        }
+        seen.ack_all(held).await;
+        seen.until(80, vec![&mut first, &mut second]).await;
         assert_eq!(seen.repeated, 0);
     })
     .await;
@@ -64,9 +52,10 @@ async fn what_is_held_by_a_process_that_has_left_is_not_given_to_another() {
         let held = next(&mut first).await;
         drop(first);
         let mut second = two.consume(asks("orders")).await.expect("a member");
-        // Nothing but time shows that it is not taken away.
-        World::real().sleep(5 * LEASE).await;
-        assert!(second.next().now_or_never().is_none(), "the key is in hand");
+        tokio::select! {
+            taken = second.next() => panic!("the key is in hand, but {taken:?}"),
+            () = site.both_live_on() => {}
+        }
         held.ack().await.expect("an answer that arrives");
         assert_eq!(take(&mut second).await, "0/2");
     })

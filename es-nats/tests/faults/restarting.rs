@@ -1,15 +1,15 @@
 //! A server that goes away and comes back.
 
 use es_core::{Consumer, Publisher, World};
-use es_nats::{NatsBroker, NatsOptions};
+use es_nats::NatsBroker;
 use es_testkit::{
     not_run,
     servers::{PrivateNats, ServerError},
 };
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
-use crate::site::{LEASE, SOON, Seen, asks, in_turns, next, topic};
+use crate::site::{LEASE, SOON, Seen, Site, asks, hold, in_turns, topic};
 
 fn server() -> Option<PrivateNats> {
     match PrivateNats::start() {
@@ -24,17 +24,15 @@ fn server() -> Option<PrivateNats> {
 /// Publishes one after the other, each until the server has it.
 async fn publish_all(broker: NatsBroker, numbers: std::ops::RangeInclusive<usize>) {
     for message in in_turns(4, numbers) {
-        while broker.publish(&topic("orders").into(), vec![message.clone()]).await.is_err() {
-            World::real().sleep(std::time::Duration::from_millis(20)).await;
-        }
+        // It waits for the server by itself, as long as that is away.
+        while broker.publish(&topic("orders").into(), vec![message.clone()]).await.is_err() {}
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_in_between_loses_nothing_and_turns_nothing_round() {
     let Some(mut server) = server() else { return };
-    let options = NatsOptions::new(server.url()).lease(LEASE);
-    let broker = options.connect().await.expect("a server");
+    let broker = Site::on(&server).broker().await;
     let mut member = broker.consume(asks("orders")).await.expect("a member");
     let (mut seen, mut tasks) = (Seen::default(), JoinSet::new());
     tasks.spawn(publish_all(broker.clone(), 1..=500));
@@ -61,36 +59,22 @@ async fn a_server_that_is_killed_in_between_loses_nothing_and_turns_nothing_roun
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_away_for_long_takes_nothing_away_from_anybody() {
     let Some(mut server) = server() else { return };
-    let options = NatsOptions::new(server.url()).lease(LEASE);
-    let (one, two) = (
-        options.clone().connect().await.expect("a server"),
-        options.connect().await.expect("a server"),
-    );
+    let site = Site::on(&server);
+    let (one, two) = (site.broker().await, site.broker().await);
     let mut first = one.consume(asks("orders")).await.expect("a member");
     publish_all(one.clone(), 1..=1).await;
-    let mut held = Vec::new();
-    for _ in 0..4 {
-        held.push(next(&mut first).await);
-    }
+    let held = hold(&mut first, 4).await;
     let mut second = two.consume(asks("orders")).await.expect("a member");
     server.kill().expect("it can be killed");
     World::real().sleep(3 * LEASE).await;
     server.restart().expect("it comes up again");
     publish_all(two.clone(), 2..=2).await;
-    World::real().sleep(5 * LEASE).await;
-    assert!(second.next().now_or_never().is_none(), "all keys are in hand");
+    tokio::select! {
+        taken = second.next() => panic!("all keys are in hand, but {taken:?}"),
+        () = site.both_live_on() => {}
+    }
     let mut seen = Seen::default();
-    for delivery in held {
-        seen.see(&delivery.message.id);
-        delivery.ack().await.expect("an answer that arrives");
-    }
-    while seen.count < 8 {
-        let delivery = tokio::select! {
-            delivery = next(&mut first) => delivery,
-            delivery = next(&mut second) => delivery,
-        };
-        seen.see(&delivery.message.id);
-        delivery.ack().await.expect("an answer that arrives");
-    }
+    seen.ack_all(held).await;
+    seen.until(8, vec![&mut first, &mut second]).await;
     assert_eq!(seen.repeated, 0);
 }

@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use async_nats::jetstream::{
+    self,
+    consumer::{DeliverPolicy, pull::OrderedConfig},
+};
 use es_core::{
     ContentType, Deliveries, Delivery, Group, Message, Name, Publisher, Subscription, Topic,
     TopicPattern, World,
@@ -14,14 +18,29 @@ use es_core::{
 use es_nats::{NatsBroker, NatsOptions};
 use es_testkit::{
     contract::Place,
-    servers::{Proxy, nats_url},
+    servers::{PrivateNats, Proxy, nats_url},
 };
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::{FutureExt, TryStreamExt, future::select_all};
+use serde::Deserialize;
 
 /// How long anything may take that is to come about.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// After how much silence a process counts as dead.
 pub(crate) const LEASE: Duration = Duration::from_millis(600);
+
+/// How often a process says in a lease that it lives.
+const BEATS: u64 = 3;
+
+/// What the processes of a group say of themselves.
+#[derive(Clone, Deserialize)]
+struct Charter {
+    members: HashMap<String, Heart>,
+}
+
+#[derive(Clone, Deserialize)]
+struct Heart {
+    beats: u64,
+}
 
 pub(crate) struct Site {
     pub(crate) prefix: String,
@@ -36,7 +55,7 @@ impl Site {
         let ended = tokio::time::timeout(3 * SOON, AssertUnwindSafe(test(&site)).catch_unwind());
         let ended = ended.await;
         let client = async_nats::connect(&site.url).await.expect("a server");
-        let context = async_nats::jetstream::new(client);
+        let context = jetstream::new(client);
         for stream in [site.prefix.clone(), format!("{}_state", site.prefix)] {
             // A test may have made none.
             let _ = context.delete_stream(stream).await;
@@ -51,6 +70,11 @@ impl Site {
         NatsOptions::new(&self.url).prefix(&self.prefix).lease(LEASE)
     }
 
+    /// What a server of the test's own has, which goes with it.
+    pub(crate) fn on(server: &PrivateNats) -> Self {
+        Self { prefix: "gesta".into(), url: server.url() }
+    }
+
     /// Another process would not be more of a stranger.
     pub(crate) async fn broker(&self) -> NatsBroker {
         self.options().connect().await.expect("a server")
@@ -61,9 +85,40 @@ impl Site {
         let address = self.url.trim_start_matches("nats://").to_socket_addrs();
         let address = address.expect("an address").next().expect("an address");
         let proxy = Proxy::new(address).expect("a port");
-        let options = NatsOptions::new(format!("nats://{}", proxy.address()));
-        let broker = options.prefix(&self.prefix).lease(LEASE).connect().await;
-        (proxy, broker.expect("a server"))
+        let url = format!("nats://{}", proxy.address());
+        let there = Self { prefix: self.prefix.clone(), url };
+        let broker = there.broker().await;
+        (proxy, broker)
+    }
+
+    /// Waits until both processes of the group have said so often that they live that each
+    /// would have noticed the silence of the other.
+    pub(crate) async fn both_live_on(&self) {
+        let client = async_nats::connect(&self.url).await.expect("a server");
+        let state = jetstream::new(client).get_stream(format!("{}_state", self.prefix)).await;
+        let charters = OrderedConfig {
+            filter_subject: format!("{}.s.g.{}", self.prefix, group()),
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ..OrderedConfig::default()
+        };
+        let charters = state.expect("a stream").create_consumer(charters).await;
+        let mut charters = charters.expect("a reader").messages().await.expect("a reader");
+        let mut begun = None;
+        loop {
+            let charter = charters.try_next().await.expect("a charter").expect("a charter");
+            let charter: Charter = serde_json::from_slice(&charter.payload).expect("a charter");
+            if charter.members.len() < 2 {
+                continue;
+            }
+            let begun = begun.get_or_insert_with(|| charter.clone());
+            let has_lived = |(process, heart): (&String, &Heart)| {
+                let now = charter.members.get(process);
+                now.is_some_and(|now| now.beats > heart.beats + 2 * BEATS)
+            };
+            if begun.members.iter().all(has_lived) {
+                return;
+            }
+        }
     }
 }
 
@@ -103,6 +158,15 @@ pub(crate) async fn take(deliveries: &mut Deliveries) -> String {
     id
 }
 
+/// Takes so many, and settles none.
+pub(crate) async fn hold(deliveries: &mut Deliveries, count: usize) -> Vec<Delivery> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        held.push(next(deliveries).await);
+    }
+    held
+}
+
 /// What was seen of each key.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -112,6 +176,23 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Acknowledges what was held.
+    pub(crate) async fn ack_all(&mut self, held: Vec<Delivery>) {
+        for delivery in held {
+            self.see(&delivery.message.id);
+            delivery.ack().await.expect("an answer that arrives");
+        }
+    }
+
+    /// Takes and acknowledges what comes to any of them, until so many were seen.
+    pub(crate) async fn until(&mut self, count: usize, mut members: Vec<&mut Deliveries>) {
+        while self.count < count {
+            let nexts = members.iter_mut().map(|member| Box::pin(next(member)));
+            let (delivery, ..) = select_all(nexts).await;
+            self.ack_all(vec![delivery]).await;
+        }
+    }
+
     /// What comes for the first time comes in order, and none is left out.
     pub(crate) fn see(&mut self, id: &str) {
         let (key, number) = id.split_once('/').expect("a key and a number");
