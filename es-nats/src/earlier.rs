@@ -1,5 +1,7 @@
 //! What was there before a group, or before it listened to a pattern.
 
+use std::time::Duration;
+
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use es_core::{Address, Group, StoreError, Topic};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -17,6 +19,8 @@ use crate::{
 
 /// Messages that are copied before the first copy has to be confirmed.
 const AT_ONCE: usize = 256;
+/// How long nothing may come of what is there: it may have been too old.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// The number before the first message that waits in the queue of the group, or `last`.
 pub(crate) async fn before_queue(
@@ -59,15 +63,17 @@ async fn copy_pattern(
 ) -> Result<(), StoreError> {
     let failed = |error| unavailable("what was there before cannot be read", error);
     let mut connections = server.connections.subscribe();
-    let filters = vec![server.names.topics_like(&listened.pattern)];
-    let consumer = consumer(server, listened.after + 1, filters).await?;
-    let mut pending = consumer.cached_info().num_pending;
+    let topics = server.names.topics_like(&listened.pattern);
+    // How many are still to come the server says only roughly while others publish.
+    let until = last.min(last_like(server, &topics).await?);
+    let consumer = consumer(server, listened.after + 1, vec![topics]).await?;
     let mut messages = consumer.messages().await.map_err(failed)?;
-    let (mut copies, mut delivered) = (Vec::new(), 0);
-    while pending > 0 {
+    let (mut copies, mut delivered, mut number) = (Vec::new(), 0, listened.after);
+    while number < until {
         let message = tokio::select! {
             message = messages.next() => message.ok_or_else(|| interrupted(group))?,
             _ = connections.changed() => return Err(interrupted(group)),
+            () = server.world.sleep(SILENCE) => return Err(interrupted(group)),
         };
         let message = message.map_err(|error| unavailable("nothing is delivered", error))?;
         let info = message.info().map_err(|why| crate::error::damaged("a reply", why))?;
@@ -75,8 +81,7 @@ async fn copy_pattern(
         if info.consumer_sequence != delivered {
             return Err(interrupted(group));
         }
-        let number = info.stream_sequence;
-        pending = if number >= last { 0 } else { info.pending };
+        number = info.stream_sequence;
         let spot = server.names.read(&message.subject);
         let Some(Spot { partition, to: To::Topic(topic) }) = spot else { continue };
         let Ok(topic) = Topic::new(topic) else { continue };
@@ -92,6 +97,15 @@ async fn copy_pattern(
         }
     }
     confirm(&mut copies).await
+}
+
+/// The number of the last message like this, 0 if there is none.
+async fn last_like(server: &Server, subject: &str) -> Result<u64, StoreError> {
+    match server.messages.get_last_raw_message_by_subject(subject).await {
+        Ok(last) => Ok(last.sequence),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
+        Err(error) => Err(unavailable("the server did not tell what is there", error)),
+    }
 }
 
 async fn confirm(

@@ -112,8 +112,8 @@ pub(crate) fn contended(group: &Group) -> StoreError {
 
 pub(crate) fn interrupted(group: &Group) -> StoreError {
     let message = format!(
-        "the connection was lost while what was there before was copied for the group {group}: \
-         ask for it again"
+        "what was there before came only in part, and is not copied for the group {group}: ask \
+         for it again"
     );
     StoreError::new(StoreErrorKind::Unavailable, message)
 }
