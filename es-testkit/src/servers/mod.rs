@@ -25,6 +25,7 @@ mod redis;
 mod requests;
 #[cfg(unix)]
 mod running;
+mod single;
 
 pub use error::ServerError;
 pub use nats::{PrivateNats, nats_answers};

@@ -1,19 +1,16 @@
 use std::{
+    ffi::OsString,
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    thread,
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
-use tempfile::TempDir;
+use super::{
+    ServerError,
+    single::{Server, Single, free_port, words},
+};
 
-use super::ServerError;
-
-/// How often a server is asked whether it is ready.
-const STEP: Duration = Duration::from_millis(10);
-/// Twenty seconds.
-const STEPS_UNTIL_READY: usize = 2_000;
+const ADVICE: &str = "no `redis-server` on the path: install the package `redis-server`";
 
 /// A Redis server of a test's own, in a temporary folder and on a free port of
 /// 127.0.0.1. It keeps nothing on disk: what it held is gone after a kill.
@@ -30,12 +27,7 @@ const STEPS_UNTIL_READY: usize = 2_000;
 /// # Ok::<(), es_testkit::servers::ServerError>(())
 /// ```
 #[derive(Debug)]
-pub struct PrivateRedis {
-    port: u16,
-    folder: TempDir,
-    settings: Vec<String>,
-    running: Option<Child>,
-}
+pub struct PrivateRedis(Single);
 
 impl PrivateRedis {
     /// Starts one.
@@ -53,11 +45,15 @@ impl PrivateRedis {
     ///
     /// As [`start`](Self::start).
     pub fn start_with(settings: &[&str]) -> Result<Self, ServerError> {
-        let settings = settings.iter().map(ToString::to_string).collect();
-        let (port, folder) = (free_port()?, tempfile::tempdir()?);
-        let mut redis = Self { port, folder, settings, running: None };
-        redis.restart()?;
-        Ok(redis)
+        let program = "redis-server".into();
+        let server = Server { program, advice: ADVICE, answers: redis_answers };
+        let single = Single::start(server, |port, folder| {
+            let keeps = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+            let to = [&keeps[..], &["--port", port, "--dir"]].concat();
+            let settings = settings.iter().map(OsString::from);
+            words(&to, folder).into_iter().chain(settings).collect()
+        });
+        single.map(Self)
     }
 
     /// Starts a node of a cluster, which knows of no other node and has no slots.
@@ -72,16 +68,12 @@ impl PrivateRedis {
 
     /// Where it answers.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.address())
+        format!("redis://{}", self.0.address())
     }
 
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        self.0.port()
     }
 
     /// Kills it, as by `kill -9`.
@@ -90,11 +82,7 @@ impl PrivateRedis {
     ///
     /// [`ServerError::Io`] if the machine does not let it.
     pub fn kill(&mut self) -> Result<(), ServerError> {
-        if let Some(mut running) = self.running.take() {
-            running.kill()?;
-            running.wait()?;
-        }
-        Ok(())
+        self.0.kill()
     }
 
     /// Starts it again if it does not run, and returns when it answers.
@@ -103,43 +91,8 @@ impl PrivateRedis {
     ///
     /// [`ServerError::Failed`] if it does not come up.
     pub fn restart(&mut self) -> Result<(), ServerError> {
-        if self.running.is_none() {
-            self.running = Some(self.spawn()?);
-        }
-        for _ in 0..STEPS_UNTIL_READY {
-            if redis_answers(self.address()) {
-                return Ok(());
-            }
-            thread::sleep(STEP);
-        }
-        let said = "it was not ready in time".to_owned();
-        Err(ServerError::Failed { program: "redis-server".into(), said })
+        self.0.restart()
     }
-
-    fn spawn(&self) -> Result<Child, ServerError> {
-        let mut server = Command::new("redis-server");
-        server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]);
-        server.arg(self.port.to_string()).arg("--dir").arg(self.folder.path());
-        server.args(&self.settings);
-        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        server.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ServerError::Unsupported(
-                "no `redis-server` on the path: install the package `redis-server`".into(),
-            ),
-            _ => error.into(),
-        })
-    }
-}
-
-impl Drop for PrivateRedis {
-    fn drop(&mut self) {
-        // Nothing can be done about it here.
-        let _ = self.kill();
-    }
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Whether a Redis answers there that lets us in without a password.
