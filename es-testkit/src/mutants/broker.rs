@@ -86,17 +86,17 @@ impl BrokerBug {
     ];
 }
 
-/// A [`MemoryBroker`] with one bug, or none.
+/// A broker, as a [`MemoryBroker`], with one bug, or none.
 #[derive(Debug, Clone)]
-pub struct MutantBroker {
+pub struct MutantBroker<B = MemoryBroker> {
     bug: Option<BrokerBug>,
-    sound: MemoryBroker,
+    sound: B,
     joined: Arc<Mutex<BTreeSet<Group>>>,
 }
 
-impl MutantBroker {
+impl<B: Publisher> MutantBroker<B> {
     /// Puts the bug into a sound broker.
-    pub fn new(bug: Option<BrokerBug>, sound: MemoryBroker) -> Self {
+    pub fn new(bug: Option<BrokerBug>, sound: B) -> Self {
         Self { bug, sound, joined: Arc::default() }
     }
 
@@ -162,7 +162,7 @@ impl MutantBroker {
 }
 
 #[async_trait]
-impl Publisher for MutantBroker {
+impl<B: Publisher> Publisher for MutantBroker<B> {
     async fn publish(&self, to: &Address, mut messages: Vec<Message>) -> Result<(), StoreError> {
         if self.has(BrokerBug::TenantIgnored) {
             messages.iter_mut().for_each(|message| message.tenant = Tenant::default());
@@ -183,7 +183,7 @@ impl Publisher for MutantBroker {
 }
 
 #[async_trait]
-impl Consumer for MutantBroker {
+impl<B: Publisher + Consumer + Clone> Consumer for MutantBroker<B> {
     async fn consume(&self, subscription: Subscription) -> Result<Deliveries, StoreError> {
         self.joined.lock().insert(subscription.group.clone());
         let deliveries = self.sound.consume(self.asked(subscription)).await?;
@@ -204,7 +204,7 @@ impl Consumer for MutantBroker {
 }
 
 #[async_trait]
-impl DeadLetters for MutantBroker {
+impl<B: Publisher + DeadLetters> DeadLetters for MutantBroker<B> {
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         self.sound.dead_letters(query).await
     }
