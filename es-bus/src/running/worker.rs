@@ -5,7 +5,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use es_core::{Deliveries, Delivery, Fault, FaultKind, Settlement, StoreError, World};
+use es_core::{Deliveries, Delivery, Fault, FaultKind, Settlement, StoreError, World, failpoint};
 use futures_util::StreamExt;
 use tokio::sync::{Mutex, MutexGuard, watch};
 
@@ -270,6 +270,7 @@ impl Worker {
             self.outage.forget(&id);
         }
         let settled: Result<(), StoreError> = delivery.settle(settlement).await;
+        failpoint!("endpoint.after_settle");
         if let Err(error) = settled {
             let group = &self.endpoint.subscription.group;
             tracing::warn!(%group, id, %error, "the broker was not told what became of a message");
