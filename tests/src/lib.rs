@@ -5,6 +5,7 @@ use es_core::{AppendId, Batch, ContentType, Expected, Name, NewEvent, StreamId, 
 pub use es_testkit::not_run;
 pub use numbers::{assert_shown, keep_numbers, numbers};
 
+pub mod brokers;
 #[cfg(unix)]
 pub mod lives;
 pub mod models;
@@ -35,4 +36,14 @@ pub fn batch_at(stream: &StreamId, version: u64, payload: &str) -> Batch {
 pub fn event(event_type: &'static str, payload: &str) -> NewEvent {
     let id = World::real().event_id();
     NewEvent::raw(id, Name::from_static(event_type), ContentType::JSON, payload.to_owned())
+}
+
+/// A number from the environment, for the long form.
+pub fn number(name: &str, short: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(short)
+}
+
+/// A number from the first to the last.
+pub fn random(first: u64, last: u64) -> u64 {
+    first + World::real().random_u64() % (last - first + 1)
 }
