@@ -28,7 +28,7 @@ use crate::{
 const MOMENTS: &[Moment] = &[
     ANY,
     Moment(Some("relay.after_publish"), 20),
-    Moment(Some("relay.before_checkpoint"), 20),
+    Moment(Some("projection.before_checkpoint"), 20),
     Moment(Some("projection.after_commit"), 20),
     Moment(Some("part.after_take"), 3),
     Moment(Some("worker.after_renew"), 3),
