@@ -24,6 +24,7 @@
 //! | `horizon` | how far followers may read, and who wakes them |
 //! | `import`, `copy_in` | the events of another store, as they are |
 //! | `checkpoints`, `snapshots`, `timers`, `views`, `builds` | the other ports |
+//! | `inbox` | what the handlers of a broker's messages have handled |
 //! | `cache`, `invalidations` | a cache of answers that processes share, what they tell each other |
 //! | `connections`, `error` | what stands between us and the server |
 //! | `metrics` | what an operator watches |
@@ -46,6 +47,7 @@ mod following;
 mod handover;
 mod horizon;
 mod import;
+mod inbox;
 mod inline;
 mod invalidations;
 mod loads;

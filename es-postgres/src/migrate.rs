@@ -18,7 +18,7 @@ macro_rules! objects {
 }
 
 /// What each version added. A version that was published is never changed.
-const VERSIONS: &[&[&str]] = &[OF_THE_LOG, OF_THE_CACHE, OF_TIMERS];
+const VERSIONS: &[&[&str]] = &[OF_THE_LOG, OF_THE_CACHE, OF_TIMERS, OF_THE_INBOX];
 
 const OF_THE_LOG: &[&str] = objects![
     "positions"
@@ -67,6 +67,11 @@ const OF_THE_CACHE: &[&str] = objects![
 ];
 
 const OF_TIMERS: &[&str] = objects!["timers_of_owners"];
+
+const OF_THE_INBOX: &[&str] = objects![
+    "inbox"
+    "inbox_by_age"
+];
 
 pub(crate) async fn run(options: &PostgresOptions) -> Result<(), StoreError> {
     let mut connection = in_time(options, connect(options, Purpose::Projecting)).await?;

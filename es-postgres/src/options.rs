@@ -89,7 +89,8 @@ impl PostgresOptions {
     /// GRANT SELECT, INSERT, DELETE ON gesta.claims, gesta.unfinished,
     ///     gesta.invalidations TO app;
     /// GRANT SELECT, INSERT, UPDATE, DELETE ON gesta.timers, gesta.view_rows,
-    ///     gesta.builds, gesta.parts, gesta.cache_tags, gesta.cached_answers TO app;
+    ///     gesta.builds, gesta.parts, gesta.cache_tags, gesta.cached_answers,
+    ///     gesta.inbox TO app;
     /// ```
     #[must_use]
     pub fn migrates(mut self, migrates: bool) -> Self {

@@ -17,7 +17,7 @@ use crate::{
 /// The tables whose rows belong to a tenant; those whose rows do not, and a session of a
 /// single tenant has no business with; and those that it looks at, as it would not find
 /// its rows else, and never writes.
-const WITH_TENANT: [&str; 9] = [
+const WITH_TENANT: [&str; 10] = [
     "streams",
     "events",
     "event_tags",
@@ -27,6 +27,7 @@ const WITH_TENANT: [&str; 9] = [
     "snapshots",
     "timers",
     "view_rows",
+    "inbox",
 ];
 const WITHOUT: [&str; 7] = [
     "checkpoints",

@@ -24,6 +24,7 @@
 //! | `readers`, `reading`, `query`, `window`, `page`, `row` | threads that read, pages, rows |
 //! | `watcher` | what other processes wrote |
 //! | `checkpoints`, `snapshots`, `timers`, `views` | the other ports |
+//! | `inbox` | what the handlers of a broker's messages have handled |
 //! | `lookup`, `builds`, `changes`, `parts` | rows of read models; their builds, parts and leases |
 //! | `inline` | read models that change with each append |
 //! | `import`, `statements/` | the events of another store, as they are |
@@ -37,6 +38,7 @@ mod conditions;
 mod connection;
 mod error;
 mod import;
+mod inbox;
 mod inline;
 mod log;
 mod lookup;

@@ -66,6 +66,7 @@ const VERSIONS: &[Version] = &[
         moves: include_str!("statements/move_timers.sql"),
         drops: &["timers", "timers_due"],
     },
+    Version::adding(objects!["inbox" "inbox_by_age"]),
 ];
 
 /// Brings the schema to this program's version. Two processes at once are safe:

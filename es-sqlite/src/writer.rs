@@ -111,12 +111,12 @@ impl Writer {
 }
 
 fn ended() -> StoreError {
-    let message = "a step of a projection ended the transaction that it ran in";
+    let message = "a step of a projection or a handler ended the transaction that it ran in";
     StoreError::new(StoreErrorKind::Invalid, message)
 }
 
 fn panicked() -> StoreError {
-    StoreError::new(StoreErrorKind::Other, "a step of a projection panicked")
+    StoreError::new(StoreErrorKind::Other, "a step of a projection or a handler panicked")
 }
 
 fn lost() -> StoreError {

@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use es_core::{
     Batch, BuildChange, Builds, CachePlace, Changes, Checkpoints, Claim, ContentType, EventStore,
-    EventStoreExt, Invalidation, Name, Part, Position, Read, Row, RowId, SharedCache, Slices,
-    Snapshot, Snapshots, StoreErrorKind, Taking, Tenant, Timer, TimerId, Timers, Version, Views,
-    World,
+    EventStoreExt, Group, Invalidation, Message, Name, Part, Position, Read, Row, RowId,
+    SharedCache, Slices, Snapshot, Snapshots, StoreErrorKind, Taking, Tenant, Timer, TimerId,
+    Timers, Version, Views, World,
 };
 use es_postgres::{PostgresOptions, PostgresStore};
 use es_testkit::{TestClock, fake, servers::Proxy};
 use futures_util::{StreamExt, TryStreamExt, future::join_all};
+use sqlx::{Connection, PgConnection};
 
 use crate::private::{SOON, Watch, server};
 
@@ -40,38 +41,51 @@ async fn sixteen_that_open_a_new_schema_at_once_all_open_it() {
     }
 }
 
-/// Makes tables of this version those of the first, with a timer.
-const OLDER: &str = "
-    DROP FUNCTION gesta.look_up, gesta.keep_answer, gesta.invalidate, gesta.stamp_of_tags,
-        gesta.hashes_of_tags;
-    DROP TABLE gesta.cache_tags, gesta.cached_answers, gesta.invalidations;
+/// Makes tables of each version those of the one before, from this version on.
+const OLDER: [&str; 3] = [
+    "
+    DROP TABLE gesta.inbox;
+    DELETE FROM gesta.migrations WHERE version = 4;",
+    "
     ALTER TABLE gesta.timers DROP CONSTRAINT timers_pkey, DROP COLUMN owner, DROP COLUMN wake,
         ADD PRIMARY KEY (tenant, name);
     CREATE INDEX timers_due ON gesta.timers (due, tenant, name);
     INSERT INTO gesta.timers (tenant, name, due, payload)
-        VALUES ('default', 'egg', '2000-01-01', '');
-    DELETE FROM gesta.migrations WHERE version > 1;";
+        VALUES ('default', 'egg', '2000-01-01', '') ON CONFLICT DO NOTHING;
+    DELETE FROM gesta.migrations WHERE version = 3;",
+    "
+    DROP FUNCTION gesta.look_up, gesta.keep_answer, gesta.invalidate, gesta.stamp_of_tags,
+        gesta.hashes_of_tags;
+    DROP TABLE gesta.cache_tags, gesta.cached_answers, gesta.invalidations;
+    DELETE FROM gesta.migrations WHERE version = 2;",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_of_the_first_version_are_brought_up_by_sixteen_that_open_them_at_once() {
+async fn tables_of_versions_before_are_brought_up_by_sixteen_that_open_them_at_once() {
     let Some(server) = server(&[]) else { return };
     let options = || PostgresOptions::new(server.url());
     let store = options().open().await.expect("a store");
     assert_serves(&store).await;
     store.close().await;
     let mut watch = Watch::over(&server).await;
-    watch.run(OLDER).await;
-    let error = options().migrates(false).open().await.expect_err("tables that are too old");
-    assert_eq!(error.kind(), StoreErrorKind::Schema);
+    for versions in 1..=OLDER.len() {
+        for older in &OLDER[..versions] {
+            watch.run(older).await;
+        }
+        let error = options().migrates(false).open().await.expect_err("tables that are too old");
+        assert_eq!(error.kind(), StoreErrorKind::Schema);
 
-    for opened in join_all((0..16).map(|_| options().open())).await {
-        let store = opened.expect("a store");
-        assert_cache_serves(&store).await;
-        store.close().await;
+        for opened in join_all((0..16).map(|_| options().open())).await {
+            let store = opened.expect("a store");
+            assert_cache_serves(&store).await;
+            assert_inbox_serves(&store, &server.url()).await;
+            store.close().await;
+        }
+        assert_serves(&options().migrates(false).open().await.expect("a store")).await;
+        let migrations = watch.number("SELECT count(*) FROM gesta.migrations").await;
+        assert_eq!(usize::try_from(migrations), Ok(OLDER.len() + 1));
     }
     let store = options().migrates(false).open().await.expect("a store");
-    assert_serves(&store).await;
-    assert_eq!(watch.number("SELECT count(*) FROM gesta.migrations").await, 3);
     let now = TestClock::START;
     let kept = store.take_due(&Name::from_static("default"), now, now, 10).await.expect("timers");
     assert_eq!(kept[0].timer.id.name.as_str(), "egg");
@@ -155,7 +169,8 @@ pub(crate) const GRANTS: &str = "
     GRANT SELECT, INSERT, DELETE ON gesta.claims, gesta.unfinished,
         gesta.invalidations TO app;
     GRANT SELECT, INSERT, UPDATE, DELETE ON gesta.timers, gesta.view_rows,
-        gesta.builds, gesta.parts, gesta.cache_tags, gesta.cached_answers TO app;";
+        gesta.builds, gesta.parts, gesta.cache_tags, gesta.cached_answers,
+        gesta.inbox TO app;";
 
 #[tokio::test]
 async fn a_role_that_may_create_nothing_opens_a_schema_that_is_there() {
@@ -170,6 +185,7 @@ async fn a_role_that_may_create_nothing_opens_a_schema_that_is_there() {
         assert_serves(&store).await;
         assert_eq!(store.holder().await.expect("an answer"), None);
         assert_ports_serve(&store).await;
+        assert_inbox_serves(&store, &url).await;
         store.close().await;
     }
     let elsewhere = PostgresOptions::new(&url).schema("elsewhere");
@@ -236,6 +252,21 @@ async fn assert_cache_serves(store: &PostgresStore) {
         let told = tokio::time::timeout(SOON, heard.next()).await.expect("in time");
         assert_eq!(told, Some(invalidation));
     }
+}
+
+async fn assert_inbox_serves(store: &PostgresStore, url: &str) {
+    let mut session = PgConnection::connect(url).await.expect("a server");
+    let group = Group::new("mails").expect("a name");
+    let kind = Name::from_static("mail.wanted");
+    let id = World::real().event_id().to_string();
+    let message = Message::new(id, kind, ContentType::JSON, "{}");
+    for is_first in [true, false] {
+        let mut tx = session.begin().await.expect("a transaction");
+        let received = store.receive_in(&mut tx, &group, &message).await.expect("an answer");
+        assert_eq!(received, is_first);
+        tx.commit().await.expect("a commit");
+    }
+    store.forget_received(Duration::ZERO).await.expect("an answer");
 }
 
 /// Builds, divides, swaps and discards.

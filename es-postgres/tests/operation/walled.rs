@@ -19,7 +19,8 @@ pub(crate) const GRANTS: &str = "
     GRANT SELECT, INSERT, DELETE ON {schema}.claims, {schema}.unfinished,
         {schema}.invalidations TO {role};
     GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.timers, {schema}.view_rows,
-        {schema}.builds, {schema}.parts, {schema}.cache_tags, {schema}.cached_answers TO {role};";
+        {schema}.builds, {schema}.parts, {schema}.cache_tags, {schema}.cached_answers,
+        {schema}.inbox TO {role};";
 
 pub(crate) struct Walled {
     schema: String,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use es_core::{
     AppendError, AppendId, Batch, BuildChange, Builds, CachePlace, Changes, Checkpoints, Claim,
-    ContentType, Criteria, EventStore, EventStoreExt, Expected, Invalidation, Lag, Lookup, Name,
-    Part, Position, Read, Row, RowId, Rows, SharedCache, Slices, Snapshot, Snapshots, StoreError,
-    StoreErrorKind, Taking, Timer, TimerId, Timers, Version, Views, Write,
+    ContentType, Criteria, EventStore, EventStoreExt, Expected, Group, Invalidation, Lag, Lookup,
+    Message, Name, Part, Position, Read, Row, RowId, Rows, SharedCache, Slices, Snapshot,
+    Snapshots, StoreError, StoreErrorKind, Taking, Timer, TimerId, Timers, Version, Views, Write,
 };
 use es_postgres::PostgresStore;
 use es_testkit::{TestClock, fake};
@@ -31,7 +31,7 @@ const WITHOUT: [&str; 7] = [
     "invalidations",
 ];
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "streams",
     "events",
     "event_tags",
@@ -41,6 +41,7 @@ const TABLES: [&str; 9] = [
     "snapshots",
     "timers",
     "view_rows",
+    "inbox",
 ];
 
 fn to(name: &str, of: &str) -> Batch {
@@ -85,6 +86,26 @@ async fn fill_view(store: &PostgresStore, tenants: &[&str]) {
     let (tx, seen) = store.begin(&part()).await.expect("a transaction");
     let next = seen.at(Position::new(1));
     store.commit(&part(), tx, Changes::rows(rows), seen, next).await.expect("a commit");
+}
+
+/// Receives the one message of this tenant, in a transaction that says whose it is.
+async fn receive(store: &PostgresStore, url: &str, of: &str) -> Result<bool, StoreError> {
+    let mut session = PgConnection::connect(url).await.expect("a server");
+    let mut tx = session.begin().await.expect("a transaction");
+    let set = format!("SET LOCAL gesta.tenant = '{of}'");
+    tx.execute(set.as_str()).await.expect("a setting");
+    let received = store.receive_in(&mut tx, &group(), &message(of)).await;
+    tx.commit().await.expect("a commit");
+    received
+}
+
+fn group() -> Group {
+    Group::new("mails").expect("a name")
+}
+
+fn message(of: &str) -> Message {
+    let kind = Name::from_static("mail.wanted");
+    Message::new("1", kind, ContentType::JSON, "{}").of(tenant(of))
 }
 
 async fn fill_cache(store: &PostgresStore) {
@@ -242,6 +263,9 @@ async fn without_our_check_the_server_shows_nothing_and_refuses_the_write() {
         fill(&all, "acme").await;
         fill(&all, "beta").await;
         fill_view(&all, &["acme", "beta"]).await;
+        for of in ["acme", "beta"] {
+            assert!(receive(&all, &walled.url(&walled.worker), of).await.expect("an answer"));
+        }
         for table in TABLES {
             assert!(walled.count(&walled.worker, "", table).await >= 2, "{table}");
             assert!(walled.count(&walled.app, "acme", table).await >= 1, "{table}");
@@ -322,6 +346,26 @@ async fn a_transaction_of_the_callers_own_names_its_tenant_itself() {
         }
         store.append_in(&mut session, to("a-1", "beta")).await.expect_err("another tenant");
         store.close().await;
+    })
+    .await;
+}
+
+/// Of two tenants whose messages have one id, each has an inbox of its own.
+#[tokio::test]
+async fn a_store_of_one_tenant_receives_and_forgets_what_is_its_own() {
+    behind_a_wall("inbox", async |walled| {
+        let (acme, beta) = (walled.of("acme").await, walled.of("beta").await);
+        let url = walled.url(&walled.app);
+        assert_eq!(receive(&acme, &url, "acme").await.expect("an answer"), true);
+        assert_eq!(receive(&beta, &url, "beta").await.expect("an answer"), true);
+        assert_eq!(receive(&acme, &url, "acme").await.expect("an answer"), false);
+        let refused = receive(&acme, &url, "beta").await.expect_err("another tenant");
+        assert_eq!(refused.kind(), StoreErrorKind::Invalid);
+        assert_eq!(acme.forget_received(Duration::ZERO).await.expect("an answer"), 1);
+        assert_eq!(receive(&acme, &url, "acme").await.expect("an answer"), true);
+        assert_eq!(receive(&beta, &url, "beta").await.expect("an answer"), false);
+        acme.close().await;
+        beta.close().await;
     })
     .await;
 }
@@ -429,8 +473,9 @@ async fn a_wall_that_stands_goes_around_what_a_newer_version_brings() {
     const OLDER: &str = "
         DROP FUNCTION {schema}.look_up, {schema}.keep_answer, {schema}.invalidate,
             {schema}.stamp_of_tags, {schema}.hashes_of_tags;
-        DROP TABLE {schema}.cache_tags, {schema}.cached_answers, {schema}.invalidations;
-        DELETE FROM {schema}.migrations WHERE version = 2;";
+        DROP TABLE {schema}.cache_tags, {schema}.cached_answers, {schema}.invalidations,
+            {schema}.inbox;
+        DELETE FROM {schema}.migrations WHERE version > 1;";
     behind_a_wall("newer", async |walled| {
         walled.run(OLDER).await;
         walled.owner().migrate().await.expect("tables");

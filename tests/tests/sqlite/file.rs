@@ -72,6 +72,7 @@ async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
 
 /// Makes a file of this version one of the second, with a timer.
 const OLDER: &str = "
+    DROP TABLE inbox;
     DROP TABLE timers_of_owners;
     CREATE TABLE timers (
         tenant TEXT NOT NULL,
