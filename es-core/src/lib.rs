@@ -94,8 +94,8 @@ pub use batch::{Batch, Expected, Unless, Write};
 pub use builds::{Build, BuildChange, BuildStep, Builds, PartState, Taking};
 pub use bus::{
     Address, Begin, Consumer, DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Deliveries,
-    Delivery, Fault, FaultKind, Group, Lane, Lanes, Message, Order, Publisher, Settlement,
-    Subscription, Topic, TopicPattern,
+    Delivery, Fault, FaultKind, Group, Lane, Lanes, Message, OUTBOX, OUTBOX_MESSAGE, Order,
+    Outgoing, Publisher, Settlement, Subscription, Topic, TopicPattern,
 };
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use claim::{Claim, ClaimChange};

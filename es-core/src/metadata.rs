@@ -126,6 +126,13 @@ impl Metadata {
         self
     }
 
+    /// Takes a free key away.
+    #[must_use]
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.edit().free.remove(key);
+        if self.is_empty() { Self::new() } else { self }
+    }
+
     fn edit(&mut self) -> &mut Fields {
         Arc::make_mut(self.0.get_or_insert_default())
     }

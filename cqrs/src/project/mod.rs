@@ -9,7 +9,7 @@
 //! | views that change with each append, or are folded when asked | `inline.rs`, `live.rs` |
 //! | one part: of a view, a free-form projection, a reaction, a relay | `handler.rs`, `viewing.rs`, `free.rs`, `reacting.rs`, `relaying.rs` |
 //! | events that a model cannot take | `parked.rs`, `parking.rs` |
-//! | what an operator does | `rebuild.rs`, `refold.rs`, `difference.rs`, `repair.rs`, `control.rs`, `lag.rs`, `rate.rs` |
+//! | what an operator does | `rebuild.rs`, `refold.rs`, `difference.rs`, `repair.rs`, `control.rs`, `lag.rs`, `rate.rs`, `published.rs` |
 
 mod batch;
 mod control;
@@ -29,6 +29,7 @@ mod presence;
 mod projecting;
 mod projection;
 mod projector;
+mod published;
 mod rate;
 mod reacting;
 mod reaction;

@@ -38,7 +38,8 @@ const ESCAPE: char = '\u{1e}';
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Parked {
-    /// What stands still with it: `stream account-ada`, or `row ada`.
+    /// What stands still with it: `stream account-ada`, or `row ada`; of a message without a
+    /// key nothing else: `event` and its id.
     pub sequence: String,
     /// Whose it is.
     pub tenant: String,

@@ -64,6 +64,11 @@ impl Sequence {
         Self { tenant: stream.tenant().clone(), name: format!("stream {stream}") }
     }
 
+    /// Of an event that nothing else waits for.
+    pub(crate) fn alone(event: &RecordedEvent) -> Self {
+        Self { tenant: event.stream.tenant().clone(), name: format!("event {}", event.id) }
+    }
+
     pub(crate) fn of_row(tenant: &Tenant, key: &str) -> Self {
         Self { tenant: tenant.clone(), name: format!("row {key}") }
     }
@@ -110,13 +115,22 @@ impl Parking {
 
     /// Whether the stream of the event stands still; then it is parked too.
     pub(crate) fn holds_back(&mut self, event: &RecordedEvent) -> bool {
+        self.holds_back_of(|| Sequence::of_stream(&event.stream), event)
+    }
+
+    /// Whether this sequence, which the event belongs to, stands still; then it is parked too.
+    pub(crate) fn holds_back_of(
+        &mut self,
+        sequence: impl FnOnce() -> Sequence,
+        event: &RecordedEvent,
+    ) -> bool {
         if self.is_empty() {
             return false;
         }
-        let stream = Sequence::of_stream(&event.stream);
-        let is_blocked = self.blocks(&stream);
+        let sequence = sequence();
+        let is_blocked = self.blocks(&sequence);
         if is_blocked {
-            self.follow(&stream, event);
+            self.follow(&sequence, event);
         }
         is_blocked
     }

@@ -2,7 +2,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use async_trait::async_trait;
 use es_core::{
-    Address, Message, Name, Position, RecordedEvent, StoreErrorKind, Views, World, failpoint,
+    Address, Message, Name, Position, RecordedEvent, StoreError, StoreErrorKind, Views, World,
+    failpoint,
 };
 use tokio::sync::watch;
 
@@ -10,9 +11,9 @@ use super::{
     batch::PageBatch,
     handler::{About, Handler, Held, Rebuilds, Recipe},
     parked::{FailureClass, Parked},
-    parking::{Parking, Reason, Sequence, said},
+    parking::{Parking, Reason, said},
     reaction::StartAt,
-    relay::Relay,
+    relay::{Relay, sequence},
     settings::ModelSettings,
 };
 use crate::ProjectionError;
@@ -71,19 +72,19 @@ type Refused = (Reason, ProjectionError);
 
 impl RelayHandler {
     async fn publish(&self, events: &[&RecordedEvent]) -> Result<(), Refused> {
-        let told = events.iter().map(|event| Ok((self.route(event)?, Message::from(*event))));
-        let told = told.collect::<Result<Vec<_>, Refused>>()?;
-        let told = told.into_iter().filter_map(|(to, message)| Some((to?, message)));
-        let published = self.relay.publisher.publish_all(told.collect()).await;
-        published.map_err(ProjectionError::Broker).map_err(|error| (Reason::of(&error), error))
+        let told = events.iter().filter_map(|event| self.told(event).transpose());
+        let told = told.collect::<Result<_, _>>()?;
+        self.relay.publisher.publish_all(told).await.map_err(refused)
     }
 
-    fn route(&self, event: &RecordedEvent) -> Result<Option<Address>, Refused> {
-        let routed = catch_unwind(AssertUnwindSafe(|| (self.relay.route)(event)));
-        routed.map_err(|panic| {
+    fn told(&self, event: &RecordedEvent) -> Result<Option<(Address, Message)>, Refused> {
+        // The program's own route.
+        let told = catch_unwind(AssertUnwindSafe(|| self.relay.told(event)));
+        told.map_err(|panic| {
             let panic = said(&*panic);
             (Reason::new(FailureClass::Panic, &panic), ProjectionError::handler(panic))
-        })
+        })?
+        .map_err(refused)
     }
 
     /// Publishes what does not stand behind a parked event.
@@ -91,12 +92,11 @@ impl RelayHandler {
         if self.parking.is_empty() {
             return self.publish(events).await;
         }
-        let stands =
-            |event: &RecordedEvent| !self.parking.blocks(&Sequence::of_stream(&event.stream));
-        let free: Vec<_> = events.iter().copied().filter(|event| stands(event)).collect();
+        let is_free = |event: &&RecordedEvent| !self.parking.blocks(&sequence(event));
+        let free: Vec<_> = events.iter().copied().filter(is_free).collect();
         self.publish(&free).await?;
         for event in events {
-            self.parking.holds_back(event);
+            self.parking.holds_back_of(|| sequence(event), event);
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl RelayHandler {
         events: &[&RecordedEvent],
     ) -> Result<(), ProjectionError> {
         for &event in events {
-            if self.parking.holds_back(event) {
+            if self.parking.holds_back_of(|| sequence(event), event) {
                 continue;
             }
             if let Err((reason, error)) = self.publish(&[event]).await {
@@ -117,11 +117,16 @@ impl RelayHandler {
                 }
                 let before = Position::new(event.position.get() - 1);
                 self.held.pass(views, &mut self.parking, before).await?;
-                self.parking.poisoned(Sequence::of_stream(&event.stream), event, reason, error)?;
+                self.parking.poisoned(sequence(event), event, reason, error)?;
             }
         }
         Ok(())
     }
+}
+
+fn refused(error: StoreError) -> Refused {
+    let error = ProjectionError::Broker(error);
+    (Reason::of(&error), error)
 }
 
 /// Whether the event is at fault, and not the broker.

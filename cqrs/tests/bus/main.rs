@@ -19,6 +19,7 @@ mod lanes;
 mod layers;
 mod lost;
 mod once;
+mod outbox;
 mod panics;
 mod parking;
 mod poison;

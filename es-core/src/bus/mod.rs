@@ -6,6 +6,7 @@ mod dead_letter;
 mod delivery;
 mod lanes;
 mod message;
+mod outbox;
 mod pattern;
 mod publisher;
 mod topic;
@@ -16,6 +17,7 @@ pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Fa
 pub use delivery::{Delivery, Settlement};
 pub use lanes::{Lane, Lanes};
 pub use message::Message;
+pub use outbox::{OUTBOX, OUTBOX_MESSAGE, Outgoing};
 pub use pattern::TopicPattern;
 pub use publisher::Publisher;
 pub use topic::{Group, Topic};
