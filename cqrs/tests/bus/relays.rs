@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Town {
     pub(crate) told: Arc<Mutex<Vec<(Address, Message)>>>,
     fails: Arc<Mutex<VecDeque<StoreErrorKind>>>,
-    /// Takes no message with this key, or with this id.
+    /// Takes no message with this key.
     refuses: Arc<Mutex<Option<String>>>,
     /// Takes no message with this id.
     pub(crate) refuses_id: Arc<Mutex<Option<String>>>,
