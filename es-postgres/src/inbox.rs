@@ -70,7 +70,7 @@ impl PostgresStore {
             .bind(group.as_str().to_owned())
             .bind(message.id.clone().into_bytes())
             .bind(shared.options.world.now());
-        let received = async { receive.execute(&mut **tx).await.map_err(store_error) };
+        let received = async { receive.execute(tx).await.map_err(store_error) };
         Ok(in_time(&shared.options, received).await?.rows_affected() == 1)
     }
 

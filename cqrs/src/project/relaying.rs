@@ -68,7 +68,7 @@ struct RelayHandler {
 }
 
 /// Why an event was not published.
-type Refused = (Reason, ProjectionError);
+type Refused = Box<(Reason, ProjectionError)>;
 
 impl RelayHandler {
     async fn publish(&self, events: &[&RecordedEvent]) -> Result<(), Refused> {
@@ -82,7 +82,8 @@ impl RelayHandler {
         let told = catch_unwind(AssertUnwindSafe(|| self.relay.told(event)));
         told.map_err(|panic| {
             let panic = said(&*panic);
-            (Reason::new(FailureClass::Panic, &panic), ProjectionError::handler(panic))
+            let reason = Reason::new(FailureClass::Panic, &panic);
+            Box::new((reason, ProjectionError::handler(panic)))
         })?
         .map_err(refused)
     }
@@ -111,7 +112,8 @@ impl RelayHandler {
             if self.parking.holds_back_of(|| sequence(event), event) {
                 continue;
             }
-            if let Err((reason, error)) = self.publish(&[event]).await {
+            if let Err(refused) = self.publish(&[event]).await {
+                let (reason, error) = *refused;
                 if !is_poison(&error) {
                     return Err(error);
                 }
@@ -126,7 +128,7 @@ impl RelayHandler {
 
 fn refused(error: StoreError) -> Refused {
     let error = ProjectionError::Broker(error);
-    (Reason::of(&error), error)
+    Box::new((Reason::of(&error), error))
 }
 
 /// Whether the event is at fault, and not the broker.
@@ -160,8 +162,8 @@ impl<V: Views> Handler<V> for RelayHandler {
         for some in due.chunks(IN_FLIGHT) {
             match self.publish_free(some).await {
                 Ok(()) => {}
-                Err((_, error)) if is_poison(&error) => self.one_by_one(views, some).await?,
-                Err((_, error)) => return Err(error),
+                Err(refused) if is_poison(&refused.1) => self.one_by_one(views, some).await?,
+                Err(refused) => return Err(refused.1),
             }
             failpoint!("relay.after_publish");
             if let Some(last) = some.last() {
@@ -184,20 +186,21 @@ impl<V: Views> Handler<V> for RelayHandler {
         views: &V,
         parked: Vec<(Parked, RecordedEvent)>,
     ) -> Result<(), ProjectionError> {
-        let (mut beside, mut refused) = (Vec::with_capacity(parked.len()), None);
+        let (mut beside, mut failure) = (Vec::with_capacity(parked.len()), None);
         for (parked, event) in &parked {
             match self.publish(&[event]).await {
                 Ok(()) => beside.push(parked.gone()?),
-                Err((reason, error)) => {
+                Err(refused) => {
+                    let (reason, error) = *refused;
                     if is_poison(&error) {
                         beside.push(parked.refused(&reason)?);
                     }
-                    refused = Some(error);
+                    failure = Some(error);
                     break;
                 }
             }
         }
         self.held.park(views, beside).await?;
-        refused.map_or(Ok(()), Err)
+        failure.map_or(Ok(()), Err)
     }
 }
