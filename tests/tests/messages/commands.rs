@@ -69,6 +69,7 @@ async fn a_message_that_comes_again_is_one_command_with_one_result() {
     running.drain().await;
 
     assert_eq!(store.events(Read::all()).await.unwrap().len(), MESSAGES as usize);
+    store.close().await;
     let results = results.lock();
     assert_eq!(results.len(), MESSAGES as usize * 3);
     for id in 0..MESSAGES {
@@ -79,5 +80,4 @@ async fn a_message_that_comes_again_is_one_command_with_one_result() {
         assert!(!of[0].repeated);
         assert_eq!(of[1..], [again, again]);
     }
-    store.close().await;
 }
