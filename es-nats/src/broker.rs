@@ -41,6 +41,8 @@ const HEARD_WITHIN: Duration = Duration::from_secs(2);
 ///   of it arrives. If the connection is lost in between, a message may be there without one
 ///   that was published before it, and comes before it when both are published again. Whoever
 ///   must not see that, publishes the next message of a key when the one before is confirmed.
+/// - What was there before a pattern that is new to a group with members is copied to its
+///   queue: it may come after what is published meanwhile, and some of that twice.
 /// - The processes of a group share its partitions: each is handed out by one process at a
 ///   time. It goes to another one when nothing of it is in hand, or when its process was
 ///   silent for the [lease](crate::NatsOptions::lease).

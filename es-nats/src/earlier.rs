@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::{self, context::PublishAckFuture, stream::LastRawMessageErrorKind};
 use es_core::{Address, Group, StoreError, Topic};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -82,21 +82,28 @@ async fn copy_pattern(
             return Err(interrupted(group));
         }
         number = info.stream_sequence;
-        let spot = server.names.read(&message.subject);
-        let Some(Spot { partition, to: To::Topic(topic) }) = spot else { continue };
-        let Ok(topic) = Topic::new(topic) else { continue };
-        if number > last || is_known(number, &topic) {
-            continue;
-        }
-        let mut headers = message.headers.clone().unwrap_or_default();
-        envelope::redirect(&mut headers, &Address::from(topic), None)?;
-        let subject = server.names.group(partition, group);
-        copies.push(server.send(subject, headers, message.payload.clone()).await?);
+        let is_missing = |topic: &Topic| number <= last && !is_known(number, topic);
+        copies.extend(copy_message(server, group, &message, is_missing).await?);
         if copies.len() >= AT_ONCE {
             confirm(&mut copies).await?;
         }
     }
     confirm(&mut copies).await
+}
+
+async fn copy_message(
+    server: &Server,
+    group: &Group,
+    message: &jetstream::Message,
+    is_missing: impl Fn(&Topic) -> bool,
+) -> Result<Option<PublishAckFuture>, StoreError> {
+    let spot = server.names.read(&message.subject);
+    let Some(Spot { partition, to: To::Topic(topic) }) = spot else { return Ok(None) };
+    let Some(topic) = Topic::new(topic).ok().filter(is_missing) else { return Ok(None) };
+    let mut headers = message.headers.clone().unwrap_or_default();
+    envelope::redirect(&mut headers, &Address::from(topic), None)?;
+    let subject = server.names.group(partition, group);
+    server.send(subject, headers, message.payload.clone()).await.map(Some)
 }
 
 /// The number of the last message like this, 0 if there is none.
@@ -108,9 +115,7 @@ async fn last_like(server: &Server, subject: &str) -> Result<u64, StoreError> {
     }
 }
 
-async fn confirm(
-    copies: &mut Vec<async_nats::jetstream::context::PublishAckFuture>,
-) -> Result<(), StoreError> {
+async fn confirm(copies: &mut Vec<PublishAckFuture>) -> Result<(), StoreError> {
     let copies = stream::iter(copies.drain(..).map(Ok));
     copies.try_for_each(async |copy| copy.await.map(drop).map_err(unpublished)).await
 }

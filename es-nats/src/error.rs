@@ -82,8 +82,8 @@ pub(crate) fn disagree(group: &Group) -> StoreError {
 
 pub(crate) fn fenced(group: &Group) -> StoreError {
     let message = format!(
-        "this process was silent for longer than its lease, another one of the group {group} has \
-         taken over: the message comes again"
+        "this process was silent for longer than its lease, another one of the group {group} may \
+         have taken over: the message comes again"
     );
     StoreError::new(StoreErrorKind::Fenced, message)
 }

@@ -271,8 +271,9 @@ impl Handed {
         self.is_settled = true;
         self.members.save.notify_one();
         self.members.changed.notify_waiters();
+        let changes = changes.ok_or_else(|| fenced(&self.members.group))?;
         self.members.is_open()?;
-        changes.ok_or_else(|| fenced(&self.members.group))
+        Ok(changes)
     }
 
     /// First it stands among the dead letters, then it is settled.
@@ -286,7 +287,8 @@ impl Handed {
             Ok(changes) => members.saved(unsettled, changes).await,
             Err(fenced) => Err(fenced),
         };
-        if saved.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Fenced) {
+        let is_lost = |kind| matches!(kind, StoreErrorKind::Fenced | StoreErrorKind::Closed);
+        if saved.as_ref().is_err_and(|error| is_lost(error.kind())) {
             members.take_back(unsettled, revision).await;
         }
         saved

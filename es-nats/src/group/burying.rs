@@ -88,8 +88,8 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use es_core::{
-        ContentType, DeadLetterQuery, DeadLetters, FaultKind, Group, Message, Name, StoreErrorKind,
-        Subscription, World,
+        Consumer, ContentType, DeadLetterQuery, DeadLetters, Delivery, FaultKind, Group, Message,
+        Name, StoreErrorKind, Subscription, World,
     };
     use es_testkit::{contract::Place, servers::nats_url};
     use tokio::time::Instant;
@@ -97,6 +97,7 @@ mod tests {
     use super::*;
     use crate::{
         NatsBroker, NatsOptions,
+        error::forgotten,
         group::{
             charter::Charter,
             delivery,
@@ -139,23 +140,29 @@ mod tests {
         (before, unsettled)
     }
 
-    /// Says that the message is dead, and counts what stands among the dead letters then.
-    async fn letters_after(asked: &Subscription, is_forgotten: bool) -> usize {
-        let place = Place::new(World::real());
-        let broker = broker(&place).await;
+    /// A group of which the message is in hand, and the process that has it was taken over.
+    async fn founded(place: &Place, asked: &Subscription) -> (NatsBroker, Arc<Members>, Delivery) {
+        let broker = broker(place).await;
         let charter = Charter::new("1".into(), asked, 1, 0);
-        if !is_forgotten {
-            assert!(charter.write(&broker.server, &group(), 0).await.expect("a server"));
-        }
-        let (members, unsettled) = taken_over(&place, &charter).await;
-        let fault = Fault::new(FaultKind::Permanent, "no such order");
-        let said = delivery(Arc::clone(&members), unsettled, None).dead_letter(fault);
+        assert!(charter.write(&broker.server, &group(), 0).await.expect("a server"));
+        let (members, unsettled) = taken_over(place, &charter).await;
+        let delivery = delivery(Arc::clone(&members), unsettled, None);
+        (broker, members, delivery)
+    }
+
+    /// Says that the message is dead, and what came of it.
+    async fn said_dead(members: &Members, delivery: Delivery) -> StoreErrorKind {
+        let said = delivery.dead_letter(Fault::new(FaultKind::Permanent, "no such order"));
         let saves = async {
             members.save.notified().await;
             members.save_all().await.expect("a server");
         };
         let (said, ()) = tokio::join!(said, saves);
-        assert_eq!(said.expect_err("another one has it").kind(), StoreErrorKind::Fenced);
+        said.expect_err("another one has it").kind()
+    }
+
+    /// Counts the dead letters, and removes all.
+    async fn letters(broker: NatsBroker) -> usize {
         let letters = broker.dead_letters(DeadLetterQuery::of(group())).await.expect("a list");
         broker.server.remove().await;
         letters.len()
@@ -163,17 +170,28 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_was_taken_over_takes_back_its_dead_letter() {
-        assert_eq!(letters_after(&Subscription::of(group()), false).await, 0);
+        let place = Place::new(World::real());
+        let (broker, members, held) = founded(&place, &Subscription::of(group())).await;
+        assert_eq!(said_dead(&members, held).await, StoreErrorKind::Fenced);
+        assert_eq!(letters(broker).await, 0);
     }
 
     /// Else it might be gone: its new owner takes it for dead if it has seen the letter.
     #[tokio::test]
     async fn where_others_may_count_on_it_a_dead_letter_stays() {
-        assert_eq!(letters_after(&Subscription::of(group()).parking(), false).await, 1);
+        let place = Place::new(World::real());
+        let (broker, members, held) = founded(&place, &Subscription::of(group()).parking()).await;
+        assert_eq!(said_dead(&members, held).await, StoreErrorKind::Fenced);
+        assert_eq!(letters(broker).await, 1);
     }
 
     #[tokio::test]
     async fn a_group_that_was_forgotten_meanwhile_gets_no_dead_letter() {
-        assert_eq!(letters_after(&Subscription::of(group()).parking(), true).await, 0);
+        let place = Place::new(World::real());
+        let (broker, members, held) = founded(&place, &Subscription::of(group()).parking()).await;
+        broker.forget(&group()).await.expect("a broker that forgets");
+        members.close(forgotten);
+        assert_eq!(said_dead(&members, held).await, StoreErrorKind::Closed);
+        assert_eq!(letters(broker).await, 0);
     }
 }

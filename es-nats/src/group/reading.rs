@@ -69,7 +69,7 @@ impl Members {
         let connections = self.server.connections.subscribe();
         self.look_at_charter().await?;
         let consumer = self.consumer(plan.start).await?;
-        let read = self.messages(plan, &consumer, connections, failures).await;
+        let read = self.read_all(plan, &consumer, connections, failures).await;
         // The server would forget it by itself, but later.
         let name = consumer.cached_info().name.clone();
         if let Err(error) = self.server.messages.delete_consumer(&name).await {
@@ -78,16 +78,14 @@ impl Members {
         read
     }
 
-    async fn messages(
+    async fn read_all(
         &self,
         plan: &Plan,
         consumer: &PullConsumer,
         mut connections: watch::Receiver<u64>,
         failures: &mut u32,
     ) -> Result<(), StoreError> {
-        let stream = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT);
-        let failed = |error| unavailable("the server does not deliver", error);
-        let mut messages = stream.expires(REQUEST).messages().await.map_err(failed)?;
+        let mut messages = messages(consumer).await?;
         if consumer.cached_info().num_pending == 0 {
             self.caught_up(plan.version);
         }
@@ -269,6 +267,12 @@ impl Members {
         let unreadable = unreadable.as_ref().map(Unreadable::to_string);
         Ok(Arrived { at, partition: spot.partition, to, message, given_back, unreadable })
     }
+}
+
+async fn messages(consumer: &PullConsumer) -> Result<pull::Stream, StoreError> {
+    let stream = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT);
+    let messages = stream.expires(REQUEST).messages().await;
+    messages.map_err(|error| unavailable("the server does not deliver", error))
 }
 
 /// The next message, unless the reading has to begin anew.
