@@ -39,6 +39,11 @@ pub(crate) fn is_changed(error: &PublishError) -> bool {
         || code(error).is_some_and(|code| code.0 == WRONG_LAST_SEQUENCE)
 }
 
+/// Whether the server failed to make a stream, and has said nothing against it.
+pub(crate) fn is_not_made(error: &(dyn Error + 'static)) -> bool {
+    code(error) == Some(ErrorCode::STREAM_CREATE)
+}
+
 /// What the server itself said, however deep it is wrapped.
 fn code(error: &(dyn Error + 'static)) -> Option<ErrorCode> {
     match error.downcast_ref::<jetstream::Error>() {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::{
     NatsOptions, envelope,
     envelope::Notice,
-    error::{damaged, is_changed, too_large, unavailable, unpublished},
+    error::{damaged, is_changed, is_not_made, too_large, unavailable, unpublished},
     names::Names,
 };
 
@@ -256,10 +256,16 @@ fn state(options: &NatsOptions, names: &Names) -> Config {
 /// A stream of this name, if it is as it has to be. Old servers drop what they do not
 /// know without a word, and others may have made it.
 async fn stream(context: &Context, asked: Config) -> Result<Stream, StoreError> {
-    let stream = context
-        .get_or_create_stream(asked.clone())
-        .await
-        .map_err(|error| unavailable("the server made no stream", error))?;
+    // A server of version 2.9 may fail once if the last other stream goes at the same moment.
+    const TRIES: usize = 3;
+    let mut tries = 1;
+    let stream = loop {
+        match context.get_or_create_stream(asked.clone()).await {
+            Ok(stream) => break stream,
+            Err(error) if is_not_made(&error) && tries < TRIES => tries += 1,
+            Err(error) => return Err(unavailable("the server made no stream", error)),
+        }
+    };
     let kept = &stream.cached_info().config;
     let differs = [
         ("subjects", kept.subjects != asked.subjects),
