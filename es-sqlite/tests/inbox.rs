@@ -189,7 +189,7 @@ async fn many_are_forgotten_a_thousand_at_a_time() {
 /// The file of a program that knew no inbox.
 #[tokio::test]
 async fn a_file_of_the_version_before_is_brought_up_with_all_that_is_in_it() {
-    const OLDER: &str = "DROP TABLE inbox; PRAGMA user_version = 2";
+    const OLDER: &str = "DROP TABLE inbox; PRAGMA user_version = 3";
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log.db");
     let store = open(&path).await;

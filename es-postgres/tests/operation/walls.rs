@@ -475,6 +475,9 @@ async fn a_wall_that_stands_goes_around_what_a_newer_version_brings() {
             {schema}.stamp_of_tags, {schema}.hashes_of_tags;
         DROP TABLE {schema}.cache_tags, {schema}.cached_answers, {schema}.invalidations,
             {schema}.inbox;
+        ALTER TABLE {schema}.timers DROP CONSTRAINT timers_pkey, DROP COLUMN owner,
+            DROP COLUMN wake, ADD PRIMARY KEY (tenant, name);
+        CREATE INDEX timers_due ON {schema}.timers (due, tenant, name);
         DELETE FROM {schema}.migrations WHERE version > 1;";
     behind_a_wall("newer", async |walled| {
         walled.run(OLDER).await;
