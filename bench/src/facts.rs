@@ -4,7 +4,7 @@ use std::{fmt, fs, path::Path, process::Command};
 
 use serde::Serialize;
 
-use crate::{limits::payload_bytes, postgres, stores::Kind};
+use crate::{brokers, limits::payload_bytes, postgres, stores::Kind};
 
 #[derive(Serialize)]
 pub(crate) struct Facts {
@@ -33,6 +33,8 @@ impl Facts {
             ),
             ("synchronous", synchronous()),
             ("PostgreSQL", postgres::facts().unwrap_or_else(|error| format!("none: {error}"))),
+            ("Redis", brokers::redis_facts().unwrap_or_else(|error| format!("none: {error}"))),
+            ("NATS", brokers::nats_facts().unwrap_or_else(|error| format!("none: {error}"))),
             ("payload", format!("{} bytes", payload_bytes())),
         ];
         Self { facts }

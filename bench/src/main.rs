@@ -1,6 +1,7 @@
 //! Gesta side by side with its peers and the machine's limits: one run, one
 //! machine, everything in turn, and a table of ratios.
 
+mod brokers;
 mod contest;
 mod domain;
 mod facts;

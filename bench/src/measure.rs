@@ -93,12 +93,27 @@ impl Schedule {
         }
     }
 
+    /// What the clock shows now.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp(self.now_us())
+    }
+
+    /// The time from then on until the clock showed this; none if it began later.
+    pub(crate) fn until(&self, number: usize, Stamp(end): Stamp) -> Result<Duration> {
+        let begun = self.begun_us.get(number).context("it has not begun")?;
+        Ok(Duration::from_micros(end.saturating_sub(begun.load(Ordering::Relaxed))))
+    }
+
     /// The time since then.
     pub(crate) fn since(&self, number: usize) -> Result<Duration> {
         let begun = self.begun_us.get(number).context("it has not begun")?;
         Ok(Duration::from_micros(self.now_us() - begun.load(Ordering::Relaxed)))
     }
 }
+
+/// A moment of a [`Schedule`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp(u64);
 
 /// The latency that so many of a hundred stay below, as the figure.
 pub(crate) fn percentile_of(mut latencies: Vec<Duration>, percent: usize) -> Result<Measured> {

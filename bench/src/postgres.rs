@@ -101,6 +101,17 @@ impl Schema {
         Ok(self.session.query_one(sql, &[]).await?.get(0))
     }
 
+    /// What of a log is told to others: some events behind a position.
+    pub(crate) async fn page(&self, after: i64, limit: i64) -> Result<Vec<(i64, Vec<u8>)>> {
+        let sql = format!(
+            "SELECT position, stream, type, id, recorded_at, metadata, payload FROM {}.events \
+             WHERE position > $1 ORDER BY position LIMIT $2",
+            self.name
+        );
+        let rows = self.session.query(&sql, &[&after, &limit]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(6))).collect())
+    }
+
     /// The table of events without anything around it.
     async fn raw(&self) -> Result<()> {
         let name = &self.name;

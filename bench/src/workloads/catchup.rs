@@ -203,10 +203,14 @@ async fn filled(file: &Path) -> Result<gesta::sqlite::SqliteStore> {
     Ok(store)
 }
 
-/// One deposit for each account in turn, and again.
 async fn fill(store: &impl EventStore) -> Result<()> {
+    deposit(store, ROUNDS).await
+}
+
+/// One deposit for each account in turn, and again.
+pub(crate) async fn deposit(store: &impl EventStore, rounds: u64) -> Result<()> {
     let world = World::real();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let write = |number| {
             let event = AccountEvent::deposited(round);
             let event = NewEvent::encode(&event, world.event_id(), Codec::Json)?;

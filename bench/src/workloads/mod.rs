@@ -1,5 +1,6 @@
 //! The workloads, each through Gesta's public path, beside peers and limits.
 
+mod broker;
 mod bulk;
 mod catchup;
 pub(crate) mod commands;
@@ -7,9 +8,10 @@ mod hot;
 mod latency;
 mod load;
 mod memory;
+mod relay;
 pub(crate) mod spread;
 
-use crate::{contest::Workload, stores::Kind};
+use crate::{brokers::Kind as Broker, contest::Workload, stores::Kind};
 use commands::Cache;
 
 /// All of them, in the order of the table.
@@ -53,5 +55,10 @@ pub(crate) fn all() -> Vec<Workload> {
         catchup::ten("catch-up of ten models, Postgres"),
         memory::append("memory append, 1 task", 1),
         memory::append("memory append, 2 tasks", 2),
+        broker::messages("broker, memory", Broker::Memory),
+        broker::messages("broker, Redis", Broker::Redis),
+        broker::messages("broker, NATS", Broker::Nats),
+        relay::events("relay, Postgres to Redis"),
+        relay::lag("relay lag, Postgres to Redis"),
     ]
 }
