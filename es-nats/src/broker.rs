@@ -1,9 +1,14 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
+use async_nats::jetstream::context::PublishAckFuture;
 use async_trait::async_trait;
 use es_core::{
-    Address, Begin, Consumer, Deliveries, Group, Message, Publisher, StoreError, Subscription,
-    TopicPattern,
+    Address, Begin, Consumer, Deliveries, Group, Lane, Message, Order, Publisher, StoreError,
+    Subscription, TopicPattern,
 };
 use parking_lot::Mutex;
 
@@ -37,10 +42,10 @@ const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// - [`ack`](es_core::Delivery::ack) does not wait for the server: what is acknowledged is
 ///   written a few milliseconds later, many at once. If the process dies, what it
 ///   acknowledged in its last milliseconds comes again.
-/// - What is published at once is on its way at once, and arrives in its order as long as all
-///   of it arrives. If the connection is lost in between, a message may be there without one
-///   that was published before it, and comes before it when both are published again. Whoever
-///   must not see that, publishes the next message of a key when the one before is confirmed.
+/// - What is published at once is on its way at once, but for messages of one key: the next is
+///   sent when the one before is confirmed, so that none is there without those before it,
+///   whatever becomes of the connection. Publishing many messages of one key takes as many
+///   round trips. Of messages of several keys any may be lost alone.
 /// - What was there before a pattern that is new to a group with members is copied to its
 ///   queue: it may come after what is published meanwhile, and some of that twice.
 /// - The processes of a group share its partitions: each is handed out by one process at a
@@ -247,17 +252,26 @@ impl Publisher for NatsBroker {
                 Address::Topic(topic) => self.server.names.topic(partition, topic),
                 Address::Queue(group) => self.server.names.group(partition, group),
             };
-            written.push((subject, headers, message.payload));
+            let lane = Lane::of(&message, Order::Key);
+            written.push((lane, subject, headers, message.payload));
         }
-        let mut written = written.into_iter();
-        while written.len() > 0 {
-            let mut sent = Vec::with_capacity(written.len().min(AT_ONCE));
-            for (subject, headers, payload) in written.by_ref().take(AT_ONCE) {
-                sent.push(self.server.send(subject, headers, payload).await?);
-            }
-            for confirmed in sent {
+        // Of a key one message at a time: if the connection breaks, what waits to be sent is
+        // sent over the next one, and would be there without one that was lost before it.
+        let mut sent: VecDeque<(Option<Lane>, PublishAckFuture)> = VecDeque::with_capacity(AT_ONCE);
+        let mut busy = HashSet::new();
+        for (lane, subject, headers, payload) in written {
+            let is_busy = |busy: &HashSet<Lane>| lane.as_ref().is_some_and(|it| busy.contains(it));
+            while sent.len() >= AT_ONCE || is_busy(&busy) {
+                let Some((lane, confirmed)) = sent.pop_front() else { break };
                 confirmed.await.map_err(unpublished)?;
+                lane.map(|lane| busy.remove(&lane));
             }
+            let confirmed = self.server.send(subject, headers, payload).await?;
+            busy.extend(lane.clone());
+            sent.push_back((lane, confirmed));
+        }
+        for (_, confirmed) in sent {
+            confirmed.await.map_err(unpublished)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod dying;
 mod holding;
 mod listening;
 mod losing;
+mod publishing;
 mod refusing;
 mod restarting;
 mod sharing;
