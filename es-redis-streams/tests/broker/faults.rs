@@ -274,7 +274,7 @@ async fn a_group_that_another_process_has_made_anew_listens_as_before() {
         let listens: String = said(&mut raw, &[b"HGET", b"{test}:groups", b"billing"]).await;
         listens.contains(' ').then_some(listens)
     });
-    assert_eq!(listens.await, "audit.* order.*");
+    assert_eq!(listens.await, "audit.* orders");
     publish(&other, vec![of_ada(1)]).await;
     drop(_silent);
     assert_eq!(take(&mut member, 1).await, ["1"]);
