@@ -118,7 +118,7 @@ impl Query {
             {
                 return Ok(window.page(self.read.direction, rows, last));
             }
-            let numbers = self.numbers(row)?;
+            let numbers = self.numbers(row, last)?;
             (looked_at, in_vain, last) = (looked_at + 1, in_vain + 1, Some(numbers));
             if self.wants(connection, names, numbers)? {
                 rows.push(connection, names, row, numbers)?;
@@ -130,16 +130,22 @@ impl Query {
         Ok(window.last_page(rows))
     }
 
-    /// The numbers of a row, which the index has promised to be of the stream.
-    fn numbers(&self, row: &Row<'_>) -> Result<Numbers, StoreError> {
+    /// The numbers of a row, which the index has promised to be of the stream, and to come
+    /// after the last one.
+    fn numbers(&self, row: &Row<'_>, last: Option<Numbers>) -> Result<Numbers, StoreError> {
         let numbers = Numbers::of(row)?;
-        match self.source {
-            Source::Stream(stream) if stream != numbers.stream => Err(damaged(format!(
-                "the event at position {} is not of the stream whose index names it",
-                numbers.position
-            ))),
-            _ => Ok(numbers),
+        let Source::Stream(stream) = self.source else { return Ok(numbers) };
+        let follows = |last: Numbers| match self.read.direction {
+            Direction::Forwards => last.version < numbers.version,
+            Direction::Backwards => last.version > numbers.version,
+        };
+        if stream == numbers.stream && last.is_none_or(follows) {
+            return Ok(numbers);
         }
+        Err(damaged(format!(
+            "the event at position {} is not the one of its stream that its index names",
+            numbers.position
+        )))
     }
 
     /// Whether the row fits, by its numbers alone.

@@ -82,7 +82,7 @@ const OLDER: &str = "
         PRIMARY KEY (tenant, name)
     );
     CREATE INDEX timers_due ON timers (due);
-    INSERT INTO timers VALUES ('default', 'egg', 7, 'soft');
+    INSERT INTO timers VALUES ('default', 'egg', 7, x'736f6674');
     PRAGMA user_version = 2;";
 
 #[tokio::test]
