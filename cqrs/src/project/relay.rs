@@ -13,8 +13,8 @@ use super::parking::Sequence;
 /// Each event is published **at least once**, as a message with the event's id, to the topic
 /// that is the wire name of its type. The events of a stream are published in their order:
 /// the stream is the key of their messages. A relay may have many
-/// [parts](crate::ModelSettings::parts), kept by as many processes; what the broker does not
-/// take, however often it is tried, is parked with all later events of its stream.
+/// [parts](crate::ModelSettings::parts), kept by as many processes. While the broker is away it
+/// waits; what the broker refuses is parked with all later events of its stream.
 ///
 /// ```
 /// use cqrs::{Event, Projector, Relay, StartAt};
