@@ -105,13 +105,15 @@ async fn what_was_taken_before_a_lease_was_over_is_not_handed_out_after_it() {
     assert_eq!(held.ack().await.expect_err("it is too late").kind(), StoreErrorKind::Fenced);
 }
 
-/// Handles what comes, whatever fails; what was not told comes again.
-async fn handle(member: &mut Deliveries, count: usize) -> Vec<String> {
+/// Handles what comes, whatever fails; what was not told comes again. This happens before each
+/// answer, by how many came.
+async fn handle(member: &mut Deliveries, count: usize, happens: impl Fn(usize)) -> Vec<String> {
     let (mut seen, mut done) = (Vec::new(), std::collections::BTreeSet::new());
     while done.len() < count {
         let delivery = coming(member).await.expect("failures are none of ours");
         let id = delivery.message.id.clone();
         seen.push(id.clone());
+        happens(seen.len());
         match delivery.ack().await {
             Ok(()) => drop(done.insert(id)),
             // It may be done, and then it does not come again.
@@ -132,16 +134,13 @@ async fn connections_that_break_lose_nothing_and_keep_the_order() {
     let theirs = broker(options(server.url())).await;
     let mut member = consume(&ours, asks().window(20)).await;
     publish(&theirs, keyed(10, 30)).await;
-    let breaks = async {
-        loop {
-            World::real().sleep(Duration::from_millis(15)).await;
+    let cuts = |came| {
+        if came % 10 == 0 {
             proxy.cut();
         }
     };
-    let seen = tokio::select! {
-        seen = tokio::time::timeout(SOON, handle(&mut member, 300)) => seen.expect("all is handled"),
-        () = breaks => unreachable!("it never ends"),
-    };
+    let seen = tokio::time::timeout(SOON, handle(&mut member, 300, cuts)).await;
+    let seen = seen.expect("all is handled");
     assert!(proxy.cuts() > 5, "it was {} cuts", proxy.cuts());
     assert_in_order(&seen, 10, 30);
 }
@@ -239,7 +238,7 @@ async fn a_server_that_restarts_in_between_has_lost_nothing() {
     let ours = broker(options(server.url()).within(WITHIN)).await;
     let mut member = consume(&ours, asks().window(20)).await;
     publish(&ours, keyed(5, 40)).await;
-    let mut seen = handle(&mut member, 70).await;
+    let mut seen = handle(&mut member, 70, |_| {}).await;
     server.kill().expect("it can be killed");
     server.restart().expect("it comes up again");
     let mut rest = std::collections::BTreeSet::new();
