@@ -3,7 +3,6 @@ use std::{
     fs::File,
     io,
     io::{Seek, Write},
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,6 +14,7 @@ use super::{
     disk::SmallDisk,
     programs::{Programs, output},
     running::Running,
+    single::free_port,
 };
 
 /// Another program may take a port that was free a moment ago.
@@ -258,10 +258,6 @@ impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// The last lines of a log.
