@@ -82,8 +82,7 @@ fn check_length(path: &Path) -> Result<(), StoreError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(unreadable(e)),
     };
-    let length = file.metadata().map_err(unreadable)?.len();
-    if length == 0 {
+    if file.metadata().map_err(unreadable)?.len() == 0 {
         return Ok(());
     }
     if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
@@ -97,6 +96,9 @@ fn check_length(path: &Path) -> Result<(), StoreError> {
     let has_log = path
         .with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
     let logged = has_log.metadata().is_ok_and(|log| log.len() > 0);
+    // Measured last: a closing process writes the header, then the tail, and only
+    // then deletes the log.
+    let length = file.metadata().map_err(unreadable)?.len();
     if !logged && length < pages * page_bytes {
         return Err(damaged(format!(
             "the file has {length} bytes where its header promises {}, its tail is missing",

@@ -128,11 +128,12 @@ impl Object {
 ///
 /// `Schema` for a file that is not ours, or that a newer program has made.
 pub(crate) fn version(connection: &Connection) -> Result<usize, StoreError> {
-    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let application = number("application_id").map_err(store_error)?;
-    let found = number("user_version").map_err(store_error)?;
-    let tables = "SELECT count(*) FROM sqlite_schema";
-    let objects: i64 = connection.query_row(tables, [], |row| row.get(0)).map_err(store_error)?;
+    // In one statement: another process may be making the file between two.
+    const LOOK: &str = "SELECT (SELECT application_id FROM pragma_application_id), \
+        (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)";
+    let (application, found, objects): (i32, i32, i64) = connection
+        .query_row(LOOK, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .map_err(store_error)?;
     if application == 0 && found == 0 && objects == 0 {
         return Ok(0);
     }
@@ -146,5 +147,32 @@ pub(crate) fn version(connection: &Connection) -> Result<usize, StoreError> {
             "the file has schema version {found}, this program knows up to {}, use a newer program",
             VERSIONS.len()
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_looks_while_another_makes_the_file_finds_nothing_or_all() {
+        const FILES: usize = 100;
+        for _ in 0..FILES {
+            let folder = tempfile::tempdir().unwrap();
+            let open = || {
+                let connection = Connection::open(folder.path().join("log.db")).unwrap();
+                connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+                connection
+            };
+            let (maker, looker) = (open(), open());
+            thread::scope(|scope| {
+                scope.spawn(move || migrate(&maker).unwrap());
+                while version(&looker).unwrap() == 0 {}
+            });
+        }
     }
 }
