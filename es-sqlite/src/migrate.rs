@@ -74,11 +74,26 @@ const VERSIONS: &[Version] = &[
 /// begins again: a version is one transaction. A file that is up to date is not
 /// written.
 pub(crate) fn migrate(connection: &Connection) -> Result<(), StoreError> {
-    if version(connection)? == VERSIONS.len() {
-        return check_objects(connection);
+    let is_done = transaction(connection, "BEGIN", |connection| {
+        let is_done = version(connection)? == VERSIONS.len();
+        if is_done {
+            check_objects(connection)?;
+        }
+        Ok(is_done)
+    })?;
+    if is_done {
+        return Ok(());
     }
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(store_error)?;
-    let outcome = bring_up(connection);
+    transaction(connection, "BEGIN IMMEDIATE", bring_up)
+}
+
+fn transaction<T>(
+    connection: &Connection,
+    begin: &str,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    connection.execute_batch(begin).map_err(store_error)?;
+    let outcome = work(connection);
     let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
     connection.execute_batch(end).map_err(store_error)?;
     outcome
