@@ -6,6 +6,7 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::Arc,
+    time::Duration,
 };
 
 use es_core::{StoreError, StoreErrorKind};
@@ -54,16 +55,13 @@ const SEARCHING: [(&str, &str); 4] = [
     ("enable_bitmapscan", "off"),
 ];
 
-/// Who holds the row of a stream for longer keeps no others from appending.
-const IMPATIENT: (&str, &str) = ("lock_timeout", "1s");
 /// The longest that a server can be told to wait, in milliseconds.
 const LONGEST_WAIT: u128 = i32::MAX as u128;
 
 /// What a projection does may take its time. But nobody waits for the answer any more
-/// after this, and a session that waits for a lock does not see that.
-fn patient(options: &PostgresOptions) -> (&'static str, String) {
-    let patience = options.patience.as_millis().clamp(1, LONGEST_WAIT);
-    ("lock_timeout", format!("{patience}ms"))
+/// after its patience, and a session that waits for a lock does not see that.
+fn lock_timeout(patience: Duration) -> (&'static str, String) {
+    ("lock_timeout", format!("{}ms", patience.as_millis().clamp(1, LONGEST_WAIT)))
 }
 
 /// A projection that stands still in the middle of a transaction has locked its part, and
@@ -92,10 +90,10 @@ pub(crate) async fn connect(
         to = to.options(SEARCHING);
     }
     if !options.is_behind_pooler && purpose == Purpose::Writing {
-        to = to.options([IMPATIENT]);
+        to = to.options([lock_timeout(options.busy_timeout)]);
     }
     if !options.is_behind_pooler && purpose == Purpose::Projecting {
-        to = to.options([AWAKE]).options([patient(options)]);
+        to = to.options([AWAKE]).options([lock_timeout(options.patience)]);
     }
     to.disable_statement_logging().connect().await.map_err(store_error)
 }

@@ -33,6 +33,7 @@ pub struct PostgresOptions {
     pub(crate) inline: Option<Arc<dyn Inline>>,
     pub(crate) poll: Duration,
     pub(crate) patience: Duration,
+    pub(crate) busy_timeout: Duration,
     pub(crate) world: World,
 }
 
@@ -62,6 +63,7 @@ impl PostgresOptions {
             inline: None,
             poll: Duration::from_millis(100),
             patience: Duration::from_secs(30),
+            busy_timeout: Duration::from_secs(1),
             world: World::real(),
         }
     }
@@ -123,6 +125,16 @@ impl PostgresOptions {
     #[must_use]
     pub fn queue(mut self, appends: usize) -> Self {
         self.queue = appends.max(1);
+        self
+    }
+
+    /// Sets how long an append waits for the row of a stream that another transaction
+    /// holds, before it is `Busy`; 1 s by default. Who holds one for longer keeps no
+    /// others from appending. [Behind a pooler](Self::behind_pooler) the server's own
+    /// `lock_timeout` counts.
+    #[must_use]
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
         self
     }
 
