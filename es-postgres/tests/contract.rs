@@ -52,7 +52,7 @@ impl Schemas {
         self.opened(place, |options| options).await
     }
 
-    /// One name in 65,536 has the locks of a schema that is there: then another one is taken.
+    /// One name in 32,768 has the locks of a schema that is there: then another one is taken.
     async fn opened(
         &self,
         place: &Place,

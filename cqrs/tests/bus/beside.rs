@@ -18,7 +18,7 @@ use crate::{
     hooked::{Count, Hooked, Op, until},
 };
 
-const LEASE: Duration = Duration::from_millis(150);
+const LEASE: Duration = Duration::from_millis(900);
 const LONG: Duration = Duration::from_secs(20);
 
 async fn deposits(store: &MemoryStore, count: usize) -> Position {

@@ -18,7 +18,7 @@ use crate::{
     hooked::{Count, Hooked, Once, Op},
 };
 
-const LEASE: Duration = Duration::from_millis(150);
+const LEASE: Duration = Duration::from_millis(900);
 const LONG: Duration = Duration::from_secs(20);
 const MODEL: &str = "luck";
 

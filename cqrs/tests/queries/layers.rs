@@ -33,7 +33,7 @@ async fn a_guard_sees_who_asks_what_and_refuses() {
     assert!(matches!(queries.ask(at("a")).await, Err(AskError::Refused(_))), "cached or not");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn layers_of_tower_stand_around_queries() {
     let scene = Scene::new();
     let queries = scene

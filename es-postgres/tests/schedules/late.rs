@@ -141,7 +141,7 @@ async fn a_change_that_waits_for_a_part_gives_up_by_itself() {
 async fn whoever_gives_up_on_a_part_leaves_no_session_that_waits() {
     on_a_log("given_up", async |log| {
         log.store.change(begins(1)).await.expect("a build");
-        let store = log.impatient_store(Duration::from_millis(300)).await;
+        let store = log.impatient_store(Duration::from_secs(2)).await;
         let mut keeper = log.session().await;
         let hold = log.sql("BEGIN; SELECT FROM {schema}.parts FOR UPDATE");
         run(&mut keeper, &hold).await;

@@ -40,9 +40,17 @@ pub(crate) async fn on_a_log(name: &str, test: impl AsyncFnOnce(&Log)) {
 
 impl Log {
     async fn open(name: &str) -> Self {
-        let schema = format!("gesta_schedules_{name}_{}", std::process::id());
+        let mut schema = format!("gesta_schedules_{name}_{}", std::process::id());
         let url = postgres_url();
-        let store = options(&url, &schema).open().await.expect("a server with a database");
+        let store = loop {
+            match options(&url, &schema).open().await {
+                // One name in 32,768 has the locks of a schema that is there.
+                Err(error) if error.to_string().contains("happen to use the same locks") => {
+                    schema.push('x');
+                }
+                opened => break opened.expect("a server with a database"),
+            }
+        };
         let eye = Mutex::new(session(&url, &schema).await);
         Self { schema, url, store, eye }
     }
@@ -63,9 +71,20 @@ impl Log {
         options(&self.url, &self.schema).open().await.expect("the same log again")
     }
 
+    /// A store whose appends do not wait long for a row.
+    pub(crate) async fn hasty_store(&self) -> PostgresStore {
+        hasty(&self.url, &self.schema).open().await.expect("the same log again")
+    }
+
     /// A store that folds this model.
     pub(crate) async fn inline(&self, model: Seen) -> PostgresStore {
         let options = options(&self.url, &self.schema).inline(model);
+        options.open().await.expect("the same log again")
+    }
+
+    /// The same, and its appends do not wait long for a row.
+    pub(crate) async fn hasty_inline(&self, model: Seen) -> PostgresStore {
+        let options = hasty(&self.url, &self.schema).inline(model);
         options.open().await.expect("the same log again")
     }
 
@@ -162,6 +181,11 @@ impl Log {
 }
 
 fn options(url: &str, schema: &str) -> PostgresOptions {
+    hasty(url, schema).busy_timeout(PATIENCE)
+}
+
+/// With the time that an append waits if nothing is said: a test that is slow may see it.
+fn hasty(url: &str, schema: &str) -> PostgresOptions {
     let join = if url.contains('?') { '&' } else { '?' };
     PostgresOptions::new(format!("{url}{join}application_name={schema}")).schema(schema)
 }

@@ -31,7 +31,7 @@ async fn crowd(store: &PostgresStore, stream: &str) -> (Outcome, Vec<Outcome>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_held_keeps_no_other_from_growing() {
     on_a_log("held", async |log| {
-        let store = log.another_store().await;
+        let store = log.hasty_store().await;
         let held = log.hold(to("held-1")).await;
         // Alone before the crowd, and in its midst.
         for _ in 0..2 {

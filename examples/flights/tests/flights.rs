@@ -6,12 +6,15 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use es_testkit::servers::{PrivatePostgres, ServerError};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use futures_util::StreamExt;
-use gesta::{EventStoreExt, Read, postgres::PostgresOptions, sqlite::SqliteStore};
+use futures_util::{Stream, StreamExt};
+use gesta::{
+    EventStoreExt, Read, RecordedEvent, StoreError, postgres::PostgresOptions, sqlite::SqliteStore,
+};
 use serde_json::{Value, json};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights.csv.gz");
@@ -190,6 +193,11 @@ fn models_that_two_processes_keep_on_postgres_add_up() {
     shared_by_two(&server.url(), 5_000);
 }
 
+async fn next(events: &mut (impl Stream<Item = Result<RecordedEvent, StoreError>> + Unpin)) {
+    let next = tokio::time::timeout(Duration::from_secs(60), events.next()).await;
+    next.expect("the import was done before it was killed").unwrap().unwrap();
+}
+
 /// Each time when so many more events are in the log.
 #[tokio::test]
 async fn an_import_that_is_killed_three_times_tells_the_same_in_the_end() {
@@ -201,7 +209,7 @@ async fn an_import_that_is_killed_three_times_tells_the_same_in_the_end() {
         let mut import =
             flights(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut new = store.tail(Read::all().after(head)).skip(7_000);
-        new.next().await.unwrap().unwrap();
+        next(&mut new).await;
         import.kill().unwrap();
         assert!(!import.wait().unwrap().success(), "it was done before it was killed");
     }
@@ -231,7 +239,7 @@ fn server() -> Option<PrivatePostgres> {
 async fn an_import_into_postgres_survives_kills_of_the_program_and_of_the_server() {
     let Some(mut server) = server() else { return };
     let (programs, servers) = (kills("GESTA_KILLS", 4), kills("GESTA_SERVER_KILLS", 2));
-    let limit = 600 * (programs + servers + 1);
+    let limit = 900 * (programs + servers + 1);
     let (url, limit_text) = (server.url(), limit.to_string());
     let arguments = ["--json", "--limit", &limit_text, "--store", &url];
     let open = || PostgresOptions::new(&url).schema("flights").open();
@@ -241,7 +249,7 @@ async fn an_import_into_postgres_survives_kills_of_the_program_and_of_the_server
         let mut import =
             flights(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut new = store.tail(Read::all().after(head)).skip(1_000);
-        new.next().await.unwrap().unwrap();
+        next(&mut new).await;
         assert!(import.try_wait().unwrap().is_none(), "it was done before it was killed");
         if kill >= programs {
             server.restart().unwrap();

@@ -1,6 +1,6 @@
 //! Appends one event after another and prints `ack N` after each, until it is
-//! killed: `worker STORE FIRST LAST [normal] [together]`. The store is a file, or
-//! the URL of a Postgres.
+//! killed: `worker STORE FIRST LAST [normal] [together] [mortal]`. The store is a file,
+//! or the URL of a Postgres. A mortal worker that has appended all waits for its end.
 
 use std::{error::Error, io::Write, ops::Range, process::ExitCode};
 
@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &[String]) -> Done {
     let [store, first, last, flags @ ..] = arguments else {
-        return Err("worker STORE FIRST LAST [normal] [together]".into());
+        return Err("worker STORE FIRST LAST [normal] [together] [mortal]".into());
     };
     let has = |flag: &str| flags.iter().any(|one| one == flag);
     let level = if has("normal") { Synchronous::Normal } else { Synchronous::Full };
@@ -33,14 +33,23 @@ async fn run(arguments: &[String]) -> Done {
     if store.starts_with("postgres:") {
         let store = PostgresOptions::new(store).inline(tests::numbers()).open().await?;
         append(store.clone(), numbers, lanes).await?;
+        outlived(has("mortal")).await;
         store.close().await;
     } else {
         let store =
             SqliteOptions::new(store).synchronous(level).inline(tests::numbers()).open().await?;
         append(store.clone(), numbers, lanes).await?;
+        outlived(has("mortal")).await;
         store.close().await;
     }
     Ok(())
+}
+
+/// Whoever is to kill it may be late.
+async fn outlived(is_mortal: bool) {
+    if is_mortal {
+        std::future::pending().await
+    }
 }
 
 async fn append(store: impl EventStore + Clone, numbers: Range<u64>, lanes: u64) -> Done {

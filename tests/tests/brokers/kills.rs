@@ -25,7 +25,7 @@ pub(crate) async fn kills(place: &Place, wanted: u64) -> (Kills, Verdict) {
     let ringer = Ringer::new(place.bus.clone(), 0..BELLS);
     let killing = async {
         let kills = tokio::select! {
-            kills = kill(wanted, MOMENTS, || place.program()) => kills,
+            kills = kill(wanted, MOMENTS, &[], || place.program()) => kills,
             () = place.listen(&ring) => unreachable!("it never ends"),
         };
         ring.send_replace(Ring::Enough);

@@ -38,9 +38,8 @@ impl Kills {
         self.landed.values().sum()
     }
 
-    /// Whether more are to come.
-    fn are_fewer_than(&self, wanted: u64) -> bool {
-        self.all() < wanted && self.failures.is_empty()
+    fn are_at(&self, points: &[&str]) -> bool {
+        points.iter().all(|point| self.landed.contains_key(point))
     }
 }
 
@@ -53,11 +52,20 @@ impl fmt::Display for Kills {
     }
 }
 
-/// Starts programs and kills them, until so many were killed.
-pub(crate) async fn kill(wanted: u64, moments: &[Moment], program: impl Fn() -> Command) -> Kills {
+/// Starts programs and kills them, until so many were killed, and at least one at each
+/// decisive failpoint.
+pub(crate) async fn kill(
+    wanted: u64,
+    moments: &[Moment],
+    decisive: &[&str],
+    program: impl Fn() -> Command,
+) -> Kills {
     let (kills, next) = (Mutex::new(Kills::default()), AtomicUsize::new(0));
+    let is_enough = |kills: &Kills| {
+        !kills.failures.is_empty() || kills.all() >= wanted && kills.are_at(decisive)
+    };
     let lane = async || {
-        while kills.lock().are_fewer_than(wanted) {
+        while !is_enough(&kills.lock()) {
             let moment = moments[next.fetch_add(1, Ordering::SeqCst) % moments.len()];
             let ended = life(moment, program()).await;
             let mut kills = kills.lock();

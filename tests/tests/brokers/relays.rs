@@ -33,6 +33,8 @@ const MOMENTS: &[Moment] = &[
     Moment(Some("part.after_take"), 3),
     Moment(Some("worker.after_renew"), 3),
 ];
+/// Where a kill doubles events, and where it loses them if the checkpoint moves too soon.
+const DECISIVE: &[&str] = &["relay.after_publish", "projection.after_commit"];
 /// Events that may wait to be heard.
 const AHEAD: usize = 1_000;
 
@@ -92,7 +94,7 @@ impl<S: EventStore + Views + Clone> Scene<S> {
     async fn kills(&self, wanted: u64) -> (Kills, Verdict) {
         let (enough, is_enough) = watch::channel(false);
         let killing = async {
-            let kills = kill(wanted, MOMENTS, || self.program()).await;
+            let kills = kill(wanted, MOMENTS, DECISIVE, || self.program()).await;
             enough.send_replace(true);
             kills
         };

@@ -11,8 +11,6 @@ use tests::models::Moved;
 use super::server;
 
 const LONG: Duration = Duration::from_secs(30);
-/// How long the program is watched.
-const SECONDS: usize = 4;
 
 /// How many events there are; one of twenty models that say the same.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -64,7 +62,6 @@ macro_rules! with_models {
     ($projector:expr, $($model:literal)*) => { $projector$(.view::<Count<$model>>())* };
 }
 
-/// The seconds are what is measured: a busy machine asks less in them, never more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_idle_models_ask_for_less_than_five_statements_a_second() {
     let Some(server) = server(&[("log_statement", "all")]) else { return };
@@ -76,11 +73,14 @@ async fn twenty_idle_models_ask_for_less_than_five_statements_a_second() {
     projector.wait_for(head, &NAMES, LONG).await.unwrap();
 
     let statements = || server.log().unwrap().matches("LOG:  execute").count();
-    let before = statements();
-    World::real().sleep(Duration::from_secs(SECONDS as u64)).await;
+    let world = World::real();
+    let (began, before) = (world.now(), statements());
+    world.sleep(Duration::from_secs(4)).await;
     let done = statements() - before;
-    println!("{done} statements in {SECONDS} seconds");
-    assert!(done < 5 * SECONDS, "{done} statements in {SECONDS} seconds");
+    // A busy machine wakes late.
+    let seconds = (world.now() - began).as_seconds_f64();
+    println!("{done} statements in {seconds:.1} seconds");
+    assert!((done as f64) < 5.0 * seconds, "{done} statements in {seconds:.1} seconds");
 
     // What comes now is not late for that.
     let head = store.append(tests::models::batch_of(2)).await.unwrap().position;

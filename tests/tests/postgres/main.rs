@@ -49,7 +49,7 @@ async fn a_killed_worker_loses_nothing_acknowledged_and_doubles_nothing() {
     for kill in 0..kills() {
         let (first, last) = (kill * NUMBERS, (kill + 1) * NUMBERS);
         let mut command = Command::new(WORKER);
-        command.arg(server.url()).args([first.to_string(), last.to_string()]);
+        command.arg(worker_url(&server)).args([first.to_string(), last.to_string()]).arg("mortal");
         if kill % 6 >= 3 {
             command.arg("together");
         }
@@ -99,9 +99,15 @@ async fn a_killed_worker_loses_nothing_acknowledged_and_doubles_nothing() {
     assert!(unknown > 0, "no kill came between commit and ack");
 }
 
+/// Whose sessions are told from those of the test.
+fn worker_url(server: &PrivatePostgres) -> String {
+    let url = server.url();
+    let join = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{join}application_name=worker")
+}
+
 /// Sessions of workers.
-const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' \
-     AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+const OTHERS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'worker'";
 
 /// A writer that panics takes nobody along: who waits is told, and so is whoever
 /// comes later.

@@ -35,7 +35,7 @@ async fn a_killed_worker_loses_nothing_acknowledged_and_doubles_nothing() {
     for kill in 0..KILLS {
         let (first, last) = (kill * NUMBERS, (kill + 1) * NUMBERS);
         let mut command = Command::new(WORKER);
-        command.arg(folder.path()).args([first.to_string(), last.to_string()]);
+        command.arg(folder.path()).args([first.to_string(), last.to_string()]).arg("mortal");
         if kill % 8 >= 4 {
             command.arg("together");
         }

@@ -177,7 +177,7 @@ async fn a_follower_of_a_closed_store_ends() {
     for _ in 0..3 {
         following.next().await.unwrap().unwrap();
     }
-    let bound = Duration::from_secs(5);
+    let bound = Duration::from_secs(30);
     tokio::time::timeout(bound, store.close()).await.expect("it waits for its follower");
     let next = tokio::time::timeout(bound, following.next()).await;
     match next.expect("the follower still waits") {
