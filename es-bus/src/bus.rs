@@ -2,7 +2,9 @@ use std::{sync::Arc, time::Duration};
 
 use es_core::{Address, Codec, Event, Group, Message, Name, Topic, World, memory::MemoryBroker};
 
-use crate::{Broker, BusError, Letters, Ready, RequestError, Running, current, request::Replies};
+use crate::{
+    Broker, BusError, Letters, Ready, RequestError, RetryPolicy, Running, current, request::Replies,
+};
 
 /// Publishes and handles messages over a broker; clones share it.
 ///
@@ -13,6 +15,7 @@ pub struct EventBus {
     world: World,
     codec: Codec,
     source: Option<Arc<str>>,
+    retry: RetryPolicy,
     replies: Arc<Replies>,
 }
 
@@ -26,7 +29,8 @@ impl EventBus {
     pub fn in_world(broker: impl Broker, world: World) -> Self {
         let replies = Arc::new(Replies::new(&world));
         let broker = Arc::new(broker);
-        Self { broker, world, codec: Codec::default(), source: None, replies }
+        let (codec, retry) = (Codec::default(), RetryPolicy::default());
+        Self { broker, world, codec, source: None, retry, replies }
     }
 
     /// A bus over a broker in memory.
@@ -45,6 +49,13 @@ impl EventBus {
     #[must_use]
     pub fn source(mut self, program: impl AsRef<str>) -> Self {
         self.source = Some(program.as_ref().into());
+        self
+    }
+
+    /// Sets how often endpoints try a message that do not say so [themselves](crate::Endpoint::retry).
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
         self
     }
 
@@ -103,7 +114,8 @@ impl EventBus {
     /// # Errors
     ///
     /// [`BusError`] if the broker fails or cannot do what the endpoint asks for.
-    pub async fn subscribe(&self, endpoint: Ready) -> Result<Running, BusError> {
+    pub async fn subscribe(&self, mut endpoint: Ready) -> Result<Running, BusError> {
+        endpoint.endpoint.retry.get_or_insert(self.retry);
         let broker = Arc::clone(&self.broker);
         Ok(Running::start(broker, self.world.clone(), endpoint).await?)
     }

@@ -34,7 +34,8 @@ use crate::{
 pub struct Endpoint {
     pub(crate) subscription: Subscription,
     pub(crate) concurrency: usize,
-    pub(crate) retry: RetryPolicy,
+    /// As the bus says, if it is not set.
+    pub(crate) retry: Option<RetryPolicy>,
     pub(crate) outage_after: u32,
     pub(crate) dedupe: Option<(Duration, Key)>,
     pub(crate) filter: Option<Filter>,
@@ -77,7 +78,7 @@ impl Endpoint {
         Ok(Self {
             subscription: Subscription::of(Group::new(group)?),
             concurrency: 16,
-            retry: RetryPolicy::default(),
+            retry: None,
             outage_after: Self::OUTAGE_AFTER,
             dedupe: None,
             filter: None,
@@ -127,9 +128,9 @@ impl Endpoint {
         self
     }
 
-    /// Sets how often a message is tried.
+    /// Sets how often a message is tried; as the [bus](crate::EventBus::retry) says otherwise.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
+        self.retry = Some(policy);
         self
     }
 
@@ -160,6 +161,10 @@ impl Endpoint {
     pub fn filter(mut self, wants: impl Fn(&Message) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Arc::new(wants));
         self
+    }
+
+    pub(crate) fn policy(&self) -> RetryPolicy {
+        self.retry.unwrap_or_default()
     }
 
     /// Sets how long [draining](crate::Running::drain) may take.

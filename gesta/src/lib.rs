@@ -22,6 +22,9 @@
 
 extern crate self as gesta;
 
+#[cfg(feature = "bus")]
+mod bus_options;
+
 pub use cqrs::{
     Answer, AnswerStream, Answered, AskError, Asking, BoxError, CacheTag, Change, Command,
     Commands, CommandsBuilder, Decide, DecideTogether, Decision, Difference, Dispatch, Failure,
@@ -35,7 +38,10 @@ pub use es_core::*;
 
 /// Messages between programs, over any broker.
 #[cfg(feature = "bus")]
-pub use es_bus as bus;
+pub mod bus {
+    pub use crate::bus_options::BusOptions;
+    pub use es_bus::*;
+}
 
 /// The embedded event store.
 #[cfg(feature = "sqlite")]

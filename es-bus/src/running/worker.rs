@@ -54,7 +54,7 @@ impl Worker {
             };
             self.counters.in_hand.fetch_sub(in_hand, Ordering::Relaxed);
             if turn.is_some() && self.outage.is_on() {
-                let retry = &self.endpoint.retry;
+                let retry = self.endpoint.policy();
                 tokio::select! {
                     biased;
                     _ = stopping.wait_for(|stop| *stop != Stop::Not) => {}
@@ -157,7 +157,7 @@ impl Worker {
                 // If the other one fails, this one will do.
                 Some(Known::InHand) => {
                     self.outage.forgive(&message.id);
-                    return Some(self.retry(self.endpoint.retry.first));
+                    return Some(self.retry(self.endpoint.policy().first));
                 }
                 Some(Known::Handled) => &self.counters.repeated,
             }
@@ -178,7 +178,7 @@ impl Worker {
     /// Has them handled, those that fail again at once as often as the policy says.
     async fn try_all(&self, given: &[Given]) -> Vec<Done> {
         let mut done = self.try_once(given).await;
-        for _ in 0..self.endpoint.retry.immediate {
+        for _ in 0..self.endpoint.policy().immediate {
             let fails = |done: &Done| {
                 matches!(done, Done::Panicked(_) | Done::Failed(HandleError::Transient(_)))
             };
@@ -241,7 +241,7 @@ impl Worker {
 
     fn failed(&self, delivery: &Delivery, kind: FaultKind, reason: String) -> Settlement {
         self.outage.went_wrong();
-        let (policy, id) = (&self.endpoint.retry, &delivery.message.id);
+        let (policy, id) = (self.endpoint.policy(), &delivery.message.id);
         if self.outage.is_on() {
             self.outage.forgive(id);
             return self.retry(policy.pause(1, &self.world));

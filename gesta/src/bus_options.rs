@@ -1,0 +1,290 @@
+#[cfg(any(feature = "redis", feature = "nats"))]
+use std::time::Duration;
+use std::{fmt, str::FromStr};
+
+use es_bus::{EventBus, RetryPolicy};
+use es_core::{StoreError, StoreErrorKind, memory::MemoryBroker};
+#[cfg(feature = "nats")]
+use es_nats::NatsOptions;
+#[cfg(feature = "redis")]
+use es_redis_streams::RedisOptions;
+
+/// Which broker a bus runs on, told by an address or by the environment: a program moves to
+/// another one without a change of its code.
+///
+/// An address is `memory:`, `redis://…` or `nats://…`, and may end with parameters:
+///
+/// | parameter | of | what it sets |
+/// |---|---|---|
+/// | `history` | memory, redis | how many messages are kept for groups that begin with the earliest |
+/// | `prefix` | redis, nats | what keys, or streams and subjects, begin with |
+/// | `lease` | redis, nats | after how many seconds of silence others take over |
+/// | `backlog`, `dead_letters` | redis | how many of them a group keeps |
+/// | `partitions`, `replicas` | nats | into how many parts keys are spread; on how many servers streams are |
+/// | `keep_for` | nats | for how many seconds messages are kept |
+///
+/// ```
+/// use gesta::bus::BusOptions;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), gesta::StoreError> {
+/// let bus = BusOptions::from_url("memory:?history=100")?.connect().await?;
+/// # drop(bus);
+/// let error = BusOptions::from_url("carrier-pigeon://roof").unwrap_err();
+/// assert!(error.to_string().contains("memory, redis, nats"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct BusOptions {
+    broker: Broker,
+    source: Option<String>,
+    retry: Option<RetryPolicy>,
+}
+
+#[derive(Clone)]
+enum Broker {
+    Memory {
+        history: usize,
+    },
+    #[cfg(feature = "redis")]
+    Redis(RedisOptions),
+    #[cfg(feature = "nats")]
+    Nats(NatsOptions),
+}
+
+/// Brokers, and what their addresses begin with.
+const BROKERS: [(&str, &[&str]); 3] =
+    [("memory", &["memory"]), ("redis", &["redis", "rediss"]), ("nats", &["nats", "tls"])];
+
+impl BusOptions {
+    /// The broker at this address.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](StoreErrorKind::Invalid) if there is no such broker or parameter;
+    /// [`Unsupported`](StoreErrorKind::Unsupported) if this program was built without the
+    /// broker's feature.
+    pub fn from_url(url: &str) -> Result<Self, StoreError> {
+        let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let scheme = address.split_once(':').map_or(address, |(scheme, _)| scheme);
+        let mut broker = Broker::at(scheme, address)?;
+        for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            broker = broker.set(name, value)?;
+        }
+        Ok(Self { broker, source: None, retry: None })
+    }
+
+    /// What the environment says:
+    ///
+    /// | variable | if it is not set |
+    /// |---|---|
+    /// | `EVENT_BUS_URL`, an [address](Self::from_url) that those after it do not change | they tell it |
+    /// | `EVENT_BUS_ADAPTER`: `memory`, `redis` or `nats` | `memory` |
+    /// | `EVENT_BUS_MEMORY_MAX_HISTORY` | 1,000 |
+    /// | `REDIS_URL`, or `REDIS_HOST`, `REDIS_PORT`, `REDIS_PASSWORD`, `REDIS_DB` | `127.0.0.1`, 6379, none, 0 |
+    /// | `NATS_URL` | `nats://127.0.0.1:4222` |
+    /// | `EVENT_BUS_DEFAULT_MAX_RETRIES`, tries after the first | 4 |
+    /// | `SERVICE_NAME`, the [source](EventBus::source) of messages | none |
+    ///
+    /// An empty one counts as not set.
+    ///
+    /// # Errors
+    ///
+    /// As of [`from_url`](Self::from_url); `Invalid` too for a value that cannot be read, and
+    /// `Unsupported` for what a bus never does: `EVENT_BUS_DEFAULT_AUTO_ACK=false`, since a
+    /// message is settled by what its handler returns; `EVENT_BUS_DEFAULT_USE_DLQ=false`, since
+    /// what failed is kept; `EVENT_BUS_MEMORY_PERSIST=true`; `REDIS_TLS=true`.
+    pub fn from_env() -> Result<Self, StoreError> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// As [`from_env`](Self::from_env), of variables that come from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As of [`from_env`](Self::from_env).
+    pub fn from_variables(variables: impl Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
+        let get = |name: &str| variables(name).filter(|value| !value.is_empty());
+        refuse_what_a_bus_never_does(&get)?;
+        let mut options = match get("EVENT_BUS_URL") {
+            Some(url) => Self::from_url(&url)?,
+            None => Self::from_url(&address(&get)?)?,
+        };
+        options.source = get("SERVICE_NAME");
+        if let Some(retries) = get("EVENT_BUS_DEFAULT_MAX_RETRIES") {
+            let retries: u32 = number("EVENT_BUS_DEFAULT_MAX_RETRIES", &retries)?;
+            options.retry = Some(RetryPolicy::new(retries.saturating_add(1)));
+        }
+        Ok(options)
+    }
+
+    /// Connects to the broker.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it cannot be reached, or is not fit to be one.
+    pub async fn connect(self) -> Result<EventBus, StoreError> {
+        let mut bus = match self.broker {
+            Broker::Memory { history } => EventBus::new(MemoryBroker::new().keeping(history)),
+            #[cfg(feature = "redis")]
+            Broker::Redis(options) => EventBus::new(options.broker().await?),
+            #[cfg(feature = "nats")]
+            Broker::Nats(options) => EventBus::new(options.connect().await?),
+        };
+        if let Some(source) = self.source {
+            bus = bus.source(source);
+        }
+        if let Some(policy) = self.retry {
+            bus = bus.retry(policy);
+        }
+        Ok(bus)
+    }
+}
+
+impl Broker {
+    fn at(scheme: &str, address: &str) -> Result<Self, StoreError> {
+        match scheme {
+            "memory" if ["memory:", "memory://"].contains(&address) => {
+                Ok(Self::Memory { history: MemoryBroker::HISTORY })
+            }
+            "memory" => Err(invalid(format!("memory is no place, take memory: for {address:?}"))),
+            #[cfg(feature = "redis")]
+            "redis" | "rediss" => Ok(Self::Redis(RedisOptions::new(address))),
+            #[cfg(feature = "nats")]
+            "nats" | "tls" => Ok(Self::Nats(NatsOptions::new(address))),
+            other => Err(unknown(other)),
+        }
+    }
+
+    fn set(self, name: &str, value: &str) -> Result<Self, StoreError> {
+        Ok(match (self, name) {
+            (Self::Memory { .. }, "history") => Self::Memory { history: number(name, value)? },
+            #[cfg(feature = "redis")]
+            (Self::Redis(options), _) => Self::Redis(match name {
+                "prefix" => options.prefix(value),
+                "lease" => options.lease(seconds(name, value)?),
+                "history" => options.history(number(name, value)?),
+                "backlog" => options.backlog(number(name, value)?),
+                "dead_letters" => options.dead_letters(number(name, value)?),
+                _ => return Err(no_parameter(name)),
+            }),
+            #[cfg(feature = "nats")]
+            (Self::Nats(options), _) => Self::Nats(match name {
+                "prefix" => options.prefix(value),
+                "lease" => options.lease(seconds(name, value)?),
+                "partitions" => options.partitions(number(name, value)?),
+                "replicas" => options.replicas(number(name, value)?),
+                "keep_for" => options.keep_for(seconds(name, value)?),
+                _ => return Err(no_parameter(name)),
+            }),
+            _ => return Err(no_parameter(name)),
+        })
+    }
+}
+
+/// The address that the variables tell together.
+fn address(get: &impl Fn(&str) -> Option<String>) -> Result<String, StoreError> {
+    let or = |name: &str, default: &str| get(name).unwrap_or_else(|| default.to_owned());
+    Ok(match or("EVENT_BUS_ADAPTER", "memory").as_str() {
+        "memory" => match get("EVENT_BUS_MEMORY_MAX_HISTORY") {
+            Some(history) => format!("memory:?history={history}"),
+            None => "memory:".into(),
+        },
+        "redis" => match get("REDIS_URL") {
+            Some(url) => url,
+            None => {
+                let password = get("REDIS_PASSWORD");
+                let user = password.map(|password| format!(":{}@", in_url(&password)));
+                let host = or("REDIS_HOST", "127.0.0.1");
+                let host = if host.contains(':') { format!("[{host}]") } else { host };
+                let port: u16 = number("REDIS_PORT", &or("REDIS_PORT", "6379"))?;
+                let database: u32 = number("REDIS_DB", &or("REDIS_DB", "0"))?;
+                format!("redis://{}{host}:{port}/{database}", user.unwrap_or_default())
+            }
+        },
+        "nats" => or("NATS_URL", "nats://127.0.0.1:4222"),
+        other => return Err(unknown(other)),
+    })
+}
+
+fn refuse_what_a_bus_never_does(get: &impl Fn(&str) -> Option<String>) -> Result<(), StoreError> {
+    const NEVER: [(&str, bool, &str); 4] = [
+        ("EVENT_BUS_DEFAULT_AUTO_ACK", false, "a message is settled by what its handler returns"),
+        ("EVENT_BUS_DEFAULT_USE_DLQ", false, "what cannot be handled is kept, discard it by hand"),
+        ("EVENT_BUS_MEMORY_PERSIST", true, "memory is not kept, take redis or nats"),
+        ("REDIS_TLS", true, "the connection to Redis is not encrypted, take a tunnel"),
+    ];
+    for (name, never, why) in NEVER {
+        let Some(value) = get(name) else { continue };
+        let is_on = match value.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => return Err(invalid(format!("{name} is true or false, not {value:?}"))),
+        };
+        if is_on == never {
+            let message = format!("{name}={value} cannot be: {why}");
+            return Err(StoreError::new(StoreErrorKind::Unsupported, message));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(message: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Invalid, message)
+}
+
+fn unknown(scheme: &str) -> StoreError {
+    match BROKERS.iter().find(|(_, schemes)| schemes.contains(&scheme)) {
+        Some((name, _)) => {
+            let message = format!("this program was built without the feature {name} of gesta");
+            StoreError::new(StoreErrorKind::Unsupported, message)
+        }
+        None => {
+            let known = BROKERS.map(|(name, _)| name).join(", ");
+            invalid(format!("there is no broker {scheme:?}, take one of {known}"))
+        }
+    }
+}
+
+fn no_parameter(name: &str) -> StoreError {
+    invalid(format!("{name:?} is no parameter of this broker, see gesta::bus::BusOptions"))
+}
+
+fn number<T: FromStr>(name: &str, value: &str) -> Result<T, StoreError> {
+    value.parse().map_err(|_| invalid(format!("{name} is a number, not {value:?}")))
+}
+
+#[cfg(any(feature = "redis", feature = "nats"))]
+fn seconds(name: &str, value: &str) -> Result<Duration, StoreError> {
+    let seconds: f64 = number(name, value)?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| invalid(format!("{name} is a number of seconds, not {value:?}")))
+}
+
+/// With what means something in an address written as its bytes.
+fn in_url(text: &str) -> String {
+    let escaped = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escaped).collect()
+}
+
+/// Without the address, which may hold a password.
+impl fmt::Debug for BusOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { broker, source, retry } = self;
+        let mut options = f.debug_struct("BusOptions");
+        match broker {
+            Broker::Memory { history } => options.field("memory", history),
+            #[cfg(feature = "redis")]
+            Broker::Redis(redis) => options.field("redis", redis),
+            #[cfg(feature = "nats")]
+            Broker::Nats(nats) => options.field("nats", nats),
+        };
+        options.field("source", source).field("retry", retry).finish()
+    }
+}
