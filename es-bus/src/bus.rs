@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use es_core::{Address, Codec, Event, Group, Message, Name, Topic, World, memory::MemoryBroker};
 
 use crate::{
-    Broker, BusError, Letters, Ready, RequestError, RetryPolicy, Running, current, request::Replies,
+    Broker, BusError, Letters, Ready, RequestError, RetryPolicy, Running, current,
+    metrics::Published, request::Replies,
 };
 
 /// Publishes and handles messages over a broker; clones share it.
@@ -16,6 +17,7 @@ pub struct EventBus {
     codec: Codec,
     source: Option<Arc<str>>,
     retry: RetryPolicy,
+    published: Arc<Published>,
     replies: Arc<Replies>,
 }
 
@@ -30,7 +32,8 @@ impl EventBus {
         let replies = Arc::new(Replies::new(&world));
         let broker = Arc::new(broker);
         let (codec, retry) = (Codec::default(), RetryPolicy::default());
-        Self { broker, world, codec, source: None, retry, replies }
+        let published = Arc::new(Published::new());
+        Self { broker, world, codec, source: None, retry, published, replies }
     }
 
     /// A bus over a broker in memory.
@@ -106,7 +109,10 @@ impl EventBus {
         to: impl Into<Address> + Send,
         messages: Vec<Message>,
     ) -> Result<(), BusError> {
-        Ok(self.broker.publish(&to.into(), messages).await?)
+        let count = messages.len();
+        let confirmed = self.broker.publish(&to.into(), messages).await;
+        self.published.ended(count, confirmed.is_ok());
+        Ok(confirmed?)
     }
 
     /// Starts an endpoint. Once this returns, it gets what is published from then on.

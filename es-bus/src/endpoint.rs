@@ -41,6 +41,7 @@ pub struct Endpoint {
     pub(crate) filter: Option<Filter>,
     pub(crate) batch: Batch,
     pub(crate) drain_within: Duration,
+    pub(crate) stuck_after: Duration,
 }
 
 /// Which key of a message tells that it was handled before.
@@ -69,6 +70,9 @@ impl Endpoint {
     /// How long [draining](crate::Running::drain) may take, unless another time is set.
     pub const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
+    /// How long a handler may take until it counts as stuck, unless another time is set.
+    pub const STUCK_AFTER: Duration = Duration::from_secs(5 * 60);
+
     /// An endpoint of this group, which gets what is sent to its queue.
     ///
     /// # Errors
@@ -84,6 +88,7 @@ impl Endpoint {
             filter: None,
             batch: Batch { size: 1, age: Duration::ZERO },
             drain_within: Self::DRAIN_WITHIN,
+            stuck_after: Self::STUCK_AFTER,
         })
     }
 
@@ -160,6 +165,13 @@ impl Endpoint {
     /// Handles only such messages; the others count as handled.
     pub fn filter(mut self, wants: impl Fn(&Message) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Arc::new(wants));
+        self
+    }
+
+    /// Sets how long a handler may take until the endpoint is
+    /// [unhealthy](crate::Running::health).
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.stuck_after = time;
         self
     }
 

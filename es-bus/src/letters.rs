@@ -32,7 +32,7 @@ const PAGE: usize = 100;
 pub struct Letters {
     broker: Arc<dyn Broker>,
     world: World,
-    group: Group,
+    pub(crate) group: Group,
 }
 
 /// Which dead letters to give back to their group, and how fast. They go in the order in

@@ -47,7 +47,7 @@
 //! | ask and be answered | [`EventBus::request`], [`Received::reply`] |
 //! | send later | [`Schedule`] |
 //! | speak CloudEvents | [`cloudevents`] |
-//! | see what goes on | [`Running::stats`] |
+//! | see what goes on | [`Running::stats`], [`Running::health`] |
 
 extern crate self as es_bus;
 
@@ -58,7 +58,9 @@ mod current;
 mod endpoint;
 mod error;
 mod handle;
+mod health;
 mod letters;
+mod metrics;
 mod outage;
 mod received;
 mod request;
@@ -75,6 +77,7 @@ pub use bus::EventBus;
 pub use endpoint::{Endpoint, Ready};
 pub use error::{BusError, RequestError};
 pub use handle::{Handle, HandleBatch, HandleError};
+pub use health::Health;
 pub use letters::{Letters, Redrive, Redriven};
 pub use received::Received;
 pub use retry::RetryPolicy;

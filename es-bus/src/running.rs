@@ -7,7 +7,10 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, watch};
 
 use self::worker::Worker;
-use crate::{Broker, EndpointStats, Ready, outage::Outage, seen::Seen, stats::Counters};
+use crate::{
+    Broker, EndpointStats, Health, Ready, health::Waits, outage::Outage, seen::Seen,
+    stats::Counters,
+};
 
 /// An endpoint that runs. Dropped it stops at once, and what it had in hand comes again;
 /// [drained](Self::drain) it ends what it has begun.
@@ -23,7 +26,7 @@ pub struct Running {
 
 /// Whether an endpoint goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
+pub(crate) enum Stop {
     Not,
     /// Takes nothing more.
     Taking,
@@ -69,10 +72,19 @@ impl Running {
             stopping,
             outage: Outage::new(endpoint.outage_after),
             seen: endpoint.dedupe.as_ref().map(|(within, _)| Seen::new(*within)),
-            counters: Counters::default(),
+            counters: Counters::of(&endpoint.subscription.group),
+            waits: Waits::of(concurrency),
             endpoint,
         });
-        let tasks = (0..concurrency).map(|_| world.spawn(Arc::clone(&worker).run())).collect();
+        let run = |task| world.spawn(Arc::clone(&worker).run(task));
+        let tasks = (0..concurrency).map(run).collect();
+        #[cfg(feature = "metrics")]
+        world.detach({
+            let Worker { broker, endpoint, stopping, .. } = &*worker;
+            let group = endpoint.subscription.group.clone();
+            let letters = crate::Letters::new(Arc::clone(broker), world.clone(), group);
+            crate::metrics::tell_dead_letters(letters, world.clone(), stopping.clone())
+        });
         Ok(Self { worker, tasks, stop, world })
     }
 
@@ -84,6 +96,24 @@ impl Running {
     /// What it has done so far.
     pub fn stats(&self) -> EndpointStats {
         self.worker.counters.stats(self.world.now(), self.worker.outage.is_on())
+    }
+
+    /// Whether it does its work. It is degraded while [everything
+    /// fails](EndpointStats::is_in_outage), or more than half of the last thousand tries did;
+    /// it does nothing if the broker is away, or a handler
+    /// [does not end](crate::Endpoint::stuck_after).
+    pub fn health(&self) -> Health {
+        let waits = self.worker.waits.health(self.world.now(), self.worker.endpoint.stuck_after);
+        let stats = self.stats();
+        let degraded = if stats.is_in_outage {
+            Health::Degraded("everything fails, one message is tried at a time".into())
+        } else if stats.success_rate < 0.5 {
+            let failed = (1.0 - stats.success_rate) * 100.0;
+            Health::Degraded(format!("{failed:.0} % of the last tries have failed"))
+        } else {
+            Health::Healthy
+        };
+        waits.max(degraded)
     }
 
     /// Takes nothing more, ends what it has in hand, and leaves the group. What takes

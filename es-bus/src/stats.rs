@@ -5,7 +5,10 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use es_core::Group;
 use parking_lot::Mutex;
+
+use crate::metrics::{Counted, Timed};
 
 /// The messages of which the latest times are kept.
 const WINDOW: usize = 1_024;
@@ -46,16 +49,17 @@ pub struct EndpointStats {
     pub per_second: f64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
-    pub(crate) handled: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) retried: AtomicU64,
-    pub(crate) dead_lettered: AtomicU64,
-    pub(crate) repeated: AtomicU64,
-    pub(crate) passed: AtomicU64,
-    pub(crate) expired: AtomicU64,
+    pub(crate) handled: Counted,
+    pub(crate) failed: Counted,
+    pub(crate) retried: Counted,
+    pub(crate) dead_lettered: Counted,
+    pub(crate) repeated: Counted,
+    pub(crate) passed: Counted,
+    pub(crate) expired: Counted,
     pub(crate) in_hand: AtomicU64,
+    took: Timed,
     latest: Mutex<VecDeque<Try>>,
 }
 
@@ -66,13 +70,25 @@ struct Try {
     went_well: bool,
 }
 
-pub(crate) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
 impl Counters {
+    pub(crate) fn of(group: &Group) -> Self {
+        Self {
+            handled: Counted::processed(group, "handled"),
+            failed: Counted::of("event_bus_events_failed_total", group),
+            retried: Counted::of("event_bus_events_retried_total", group),
+            dead_lettered: Counted::of("event_bus_events_dead_lettered_total", group),
+            repeated: Counted::processed(group, "repeated"),
+            passed: Counted::processed(group, "passed"),
+            expired: Counted::processed(group, "expired"),
+            in_hand: AtomicU64::new(0),
+            took: Timed::of(group),
+            latest: Mutex::default(),
+        }
+    }
+
     pub(crate) fn tried(&self, began: DateTime<Utc>, at: DateTime<Utc>, went_well: bool) {
         let took = (at - began).to_std().unwrap_or_default();
+        self.took.took(took);
         let mut latest = self.latest.lock();
         if latest.len() == WINDOW {
             latest.pop_front();
@@ -81,17 +97,16 @@ impl Counters {
     }
 
     pub(crate) fn stats(&self, now: DateTime<Utc>, is_in_outage: bool) -> EndpointStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let latest: Vec<_> = self.latest.lock().iter().copied().collect();
         let known = EndpointStats {
-            handled: read(&self.handled),
-            failed: read(&self.failed),
-            retried: read(&self.retried),
-            dead_lettered: read(&self.dead_lettered),
-            repeated: read(&self.repeated),
-            passed: read(&self.passed),
-            expired: read(&self.expired),
-            in_hand: read(&self.in_hand),
+            handled: self.handled.get(),
+            failed: self.failed.get(),
+            retried: self.retried.get(),
+            dead_lettered: self.dead_lettered.get(),
+            repeated: self.repeated.get(),
+            passed: self.passed.get(),
+            expired: self.expired.get(),
+            in_hand: self.in_hand.load(Ordering::Relaxed),
             is_in_outage,
             success_rate: 1.0,
             ..EndpointStats::default()

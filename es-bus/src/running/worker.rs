@@ -12,9 +12,10 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use super::Stop;
 use crate::{
     Broker, Endpoint, HandleError,
+    health::Waits,
     outage::Outage,
     seen::{Known, Seen},
-    stats::{Counters, count},
+    stats::Counters,
     work::{Done, Given, Work, said},
 };
 
@@ -33,10 +34,11 @@ pub(super) struct Worker {
     pub(super) outage: Outage,
     pub(super) seen: Option<Seen>,
     pub(super) counters: Counters,
+    pub(super) waits: Waits,
 }
 
 impl Worker {
-    pub(super) async fn run(self: Arc<Self>) {
+    pub(super) async fn run(self: Arc<Self>, task: usize) {
         let mut stopping = self.stopping.clone();
         loop {
             let taken = tokio::select! {
@@ -46,6 +48,7 @@ impl Worker {
             };
             let in_hand = taken.len() as u64;
             self.counters.in_hand.fetch_add(in_hand, Ordering::Relaxed);
+            self.waits.begins(task, self.world.now());
             let turn = tokio::select! {
                 biased;
                 // What it had in hand is dropped, and comes again.
@@ -53,6 +56,7 @@ impl Worker {
                 turn = self.handle(taken) => turn,
             };
             self.counters.in_hand.fetch_sub(in_hand, Ordering::Relaxed);
+            self.waits.ends(task);
             if turn.is_some() && self.outage.is_on() {
                 let retry = self.endpoint.policy();
                 tokio::select! {
@@ -99,13 +103,18 @@ impl Worker {
             };
             if let Some(error) = failed {
                 tracing::warn!(group = %self.endpoint.subscription.group, %error, "no deliveries");
+                self.waits.broker_fails(self.world.now(), error.to_string());
             }
             *deliveries = None;
             self.world.sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             match self.broker.consume(self.endpoint.subscription.clone()).await {
-                Ok(open) => *deliveries = Some(open),
+                Ok(open) => {
+                    self.waits.broker_is_there();
+                    *deliveries = Some(open);
+                }
                 Err(error) => {
+                    self.waits.broker_fails(self.world.now(), error.to_string());
                     let group = &self.endpoint.subscription.group;
                     tracing::warn!(%group, %error, "the group cannot be joined, trying again");
                 }
@@ -162,7 +171,7 @@ impl Worker {
                 Some(Known::Handled) => &self.counters.repeated,
             }
         };
-        count(why);
+        why.one_more();
         Some(Settlement::Ack)
     }
 
@@ -202,7 +211,7 @@ impl Worker {
             let went_well = matches!(one, Done::Handled | Done::Passed);
             self.counters.tried(began, ended, went_well);
             if !went_well {
-                count(&self.counters.failed);
+                self.counters.failed.one_more();
             }
         }
         done
@@ -216,11 +225,11 @@ impl Worker {
         match done {
             Done::Handled => {
                 self.outage.went_well();
-                count(&self.counters.handled);
+                self.counters.handled.one_more();
                 Settlement::Ack
             }
             Done::Passed => {
-                count(&self.counters.passed);
+                self.counters.passed.one_more();
                 Settlement::Ack
             }
             Done::Undecodable(reason) => self.give_up(FaultKind::Undecodable, reason),
@@ -254,12 +263,12 @@ impl Worker {
     }
 
     fn retry(&self, after: Duration) -> Settlement {
-        count(&self.counters.retried);
+        self.counters.retried.one_more();
         Settlement::Retry(after)
     }
 
     fn give_up(&self, kind: FaultKind, reason: String) -> Settlement {
-        count(&self.counters.dead_lettered);
+        self.counters.dead_lettered.one_more();
         Settlement::DeadLetter(Fault::new(kind, reason))
     }
 

@@ -4,8 +4,11 @@
 
 mod batches;
 mod cloudevents;
+#[cfg(feature = "metrics")]
+mod counted;
 mod draining;
 mod handling;
+mod health;
 mod letters;
 mod outages;
 mod panics;
