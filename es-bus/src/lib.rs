@@ -46,6 +46,7 @@
 //! | look at what failed | [`EventBus::dead_letters`], [`Letters`], [`Redrive`] |
 //! | ask and be answered | [`EventBus::request`], [`Received::reply`] |
 //! | send later | [`Schedule`] |
+//! | handle once more | [`Ready::replay`], [`Received::is_replay`] |
 //! | speak CloudEvents | [`cloudevents`] |
 //! | see what goes on | [`Running::stats`] |
 
@@ -61,6 +62,7 @@ mod handle;
 mod letters;
 mod outage;
 mod received;
+mod replay;
 mod request;
 mod retry;
 mod running;

@@ -9,6 +9,7 @@ mod handling;
 mod letters;
 mod outages;
 mod panics;
+mod replays;
 mod requests;
 mod retries;
 mod schedules;
