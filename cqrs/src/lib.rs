@@ -8,6 +8,7 @@
 //! | put something around the bus | [`CommandsBuilder::layer`], [`Guard`], [`Trace`] |
 //! | keep a read model | [`View`], [`Projection`], [`Projector`], [`Rebuild`] |
 //! | do something outside, tell a broker | [`Reaction`], [`Live`], [`Relay`] |
+//! | have history handled once more | `Replay`, with the feature `bus` |
 //! | ask | [`Queries`], [`Query`], [`Answer`], [`Projector::get`] |
 //! | carry tokens through HTTP | `http`, with the feature of that name |
 //! | cache answers, hear of new ones | [`QuerySettings`], [`Queries::subscribe`] |
@@ -33,6 +34,8 @@ mod metrics;
 mod project;
 mod queries;
 mod query;
+#[cfg(feature = "bus")]
+mod replay;
 mod runner;
 mod send;
 mod settings;
@@ -61,6 +64,8 @@ pub use queries::{
     QuerySettings, Reply, Stale, Streamed, ToAnswerer,
 };
 pub use query::{Answer, AnswerStream, BoxError, Query};
+#[cfg(feature = "bus")]
+pub use replay::{Replay, ReplayError, Replayed};
 pub use send::{Failure, SendError, Sent};
 pub use settings::Settings;
 pub use together::{DecideTogether, Together};

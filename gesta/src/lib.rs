@@ -33,6 +33,8 @@ pub use cqrs::{
 };
 pub use es_core::*;
 
+#[cfg(feature = "bus")]
+pub use cqrs::{Replay, ReplayError, Replayed};
 /// Messages between programs, over any broker.
 #[cfg(feature = "bus")]
 pub use es_bus as bus;

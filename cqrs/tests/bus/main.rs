@@ -31,6 +31,10 @@ mod rebuilding;
 mod refolding;
 mod relays;
 mod repairing;
+#[cfg(feature = "bus")]
+mod replaying;
+#[cfg(feature = "bus")]
+mod replays;
 mod retention;
 mod rows;
 mod sending;
