@@ -3,8 +3,8 @@
 //!
 //! What a message has and CloudEvents has not goes into extensions: `partitionkey`,
 //! `expirytime`, `traceparent` as they are registered, and `tenant`, `schemaversion`,
-//! `correlationid`, `causationid` and `userid`. Free metadata becomes an extension if its key
-//! may be one, and stands in `metadata` as JSON if not.
+//! `correlationid`, `causationid` and `userid`. A [replay](Message::is_replay) has `replay`. Free
+//! metadata becomes an extension if its key may be one, and stands in `metadata` as JSON if not.
 
 mod attributes;
 

@@ -30,6 +30,7 @@ use crate::{
 ///     });
 /// # Ok::<(), es_core::NameError>(())
 /// ```
+#[derive(Clone)]
 #[must_use]
 pub struct Endpoint {
     pub(crate) subscription: Subscription,
@@ -57,11 +58,13 @@ pub(crate) struct Batch {
     pub(crate) age: Duration,
 }
 
-/// An endpoint that can be [started](crate::EventBus::subscribe).
+/// An endpoint that can be [started](crate::EventBus::subscribe), or given a
+/// [replay](Self::replay). Clones share the handler.
+#[derive(Clone)]
 #[must_use]
 pub struct Ready {
     pub(crate) endpoint: Endpoint,
-    pub(crate) work: Box<dyn Work>,
+    pub(crate) work: Arc<dyn Work>,
 }
 
 impl Endpoint {
@@ -146,8 +149,9 @@ impl Endpoint {
         self
     }
 
-    /// Passes over a message whose id was handled by this process within this time. What
-    /// must hold for all processes and after a crash belongs into the handler's transaction.
+    /// Passes over a message whose id was handled by this process within this time, unless it
+    /// is a [replay](Message::is_replay), which somebody wants. What must hold for all
+    /// processes and after a crash belongs into the handler's transaction.
     pub fn dedupe(self, within: Duration) -> Self {
         self.dedupe_by(within, |message| message.id.clone())
     }
@@ -179,6 +183,10 @@ impl Endpoint {
         self.retry.unwrap_or_default()
     }
 
+    pub(crate) fn wants(&self, message: &Message) -> bool {
+        self.filter.as_ref().is_none_or(|wants| wants(message))
+    }
+
     /// Sets how long [draining](crate::Running::drain) may take.
     pub fn drain_within(mut self, time: Duration) -> Self {
         self.drain_within = time;
@@ -187,12 +195,12 @@ impl Endpoint {
 
     /// Handles the events that `E` names; messages of other types count as handled.
     pub fn handle<E: Event>(self, handler: impl Handle<E>) -> Ready {
-        Ready { endpoint: self, work: Box::new(OfEvents::new(handler)) }
+        Ready { endpoint: self, work: Arc::new(OfEvents::new(handler)) }
     }
 
     /// Handles every message, without decoding it.
     pub fn handle_message(self, handler: impl Handle<()>) -> Ready {
-        Ready { endpoint: self, work: Box::new(OfMessages::new(handler)) }
+        Ready { endpoint: self, work: Arc::new(OfMessages::new(handler)) }
     }
 
     /// Handles up to `size` events at once; the first of them waits no longer than `age`.
@@ -203,7 +211,7 @@ impl Endpoint {
         handler: impl HandleBatch<E>,
     ) -> Ready {
         self.batch = Batch { size: size.max(1), age };
-        Ready { endpoint: self, work: Box::new(OfBatches::new(handler)) }
+        Ready { endpoint: self, work: Arc::new(OfBatches::new(handler)) }
     }
 }
 

@@ -46,6 +46,7 @@
 //! | look at what failed | [`EventBus::dead_letters`], [`Letters`], [`Redrive`] |
 //! | ask and be answered | [`EventBus::request`], [`Received::reply`] |
 //! | send later | [`Schedule`] |
+//! | handle history once more | [`Replay`], [`Ready::replay`], [`Received::is_replay`] |
 //! | speak CloudEvents | [`cloudevents`] |
 //! | see what goes on | [`Running::stats`], [`Running::health`] |
 
@@ -62,7 +63,9 @@ mod health;
 mod letters;
 mod metrics;
 mod outage;
+mod ready;
 mod received;
+mod replay;
 mod request;
 mod retry;
 mod running;
@@ -80,6 +83,7 @@ pub use handle::{Handle, HandleBatch, HandleError};
 pub use health::Health;
 pub use letters::{Letters, Redrive, Redriven};
 pub use received::Received;
+pub use replay::{Replay, ReplayError, Replayed};
 pub use retry::RetryPolicy;
 pub use running::{Drained, Running};
 pub use schedule::{Schedule, Sending};

@@ -29,6 +29,12 @@ impl<E> Received<E> {
         Self { event, message, to, attempt }
     }
 
+    /// Whether it is told once more because somebody wants it so: the message
+    /// [says it](Message::is_replay), and has the id that it had the first time.
+    pub fn is_replay(&self) -> bool {
+        self.message.is_replay()
+    }
+
     /// Answers whoever [asked](EventBus::request), and says whether somebody did who still
     /// waits.
     ///

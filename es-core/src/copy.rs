@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::{
     AppendError, AppendId, Batch, Copied, Copying, Direction, EventId, EventStore, EventStoreExt,
     Name, NewEvent, Page, Pages, Position, Read, StoreError, StoreErrorKind, StreamId, Write,
-    import::is_of_the_store, limits,
+    limits,
 };
 
 /// Copies events from one store to another, in the order of the source.
@@ -195,7 +195,7 @@ impl<'c, T: EventStore + ?Sized> Copier<'c, T> {
         for event in page.events {
             let (position, recorded_at) = (event.position, event.recorded_at);
             self.copied.read += 1;
-            if is_of_the_store(&event.event_type) {
+            if event.is_of_the_store() {
                 continue;
             }
             let outputs = (self.copying.transform)(event);

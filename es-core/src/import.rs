@@ -3,7 +3,7 @@ use chrono::Datelike;
 use thiserror::Error;
 
 use crate::{
-    Name, Pages, Position, RecordedEvent, StoreError, StoreErrorKind, Version, envelope::Envelope,
+    Pages, Position, RecordedEvent, StoreError, StoreErrorKind, Version, envelope::Envelope,
 };
 
 /// Takes recorded events as they are: for stores that another one moves to.
@@ -146,10 +146,4 @@ impl ImportError {
     pub fn hole(position: Position) -> Self {
         Self::invalid(position, "its version does not follow the one before it in its stream")
     }
-}
-
-/// What stores write by themselves, and no copy carries: a marker of what was
-/// deleted elsewhere, or what an upcaster has dropped.
-pub(crate) fn is_of_the_store(event_type: &Name) -> bool {
-    event_type.starts_with("gesta.") || event_type.starts_with('$')
 }

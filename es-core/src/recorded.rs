@@ -142,4 +142,10 @@ impl RecordedEvent {
     pub fn is_dropped(&self) -> bool {
         self.event_type == DROPPED
     }
+
+    /// Whether it is for the store's own use, and tells nobody else of anything: a marker
+    /// of what was removed, or what an upcaster dropped.
+    pub fn is_of_the_store(&self) -> bool {
+        self.event_type.starts_with("gesta.") || self.event_type.starts_with('$')
+    }
 }

@@ -27,7 +27,7 @@ pub(super) struct Worker {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) world: World,
     pub(super) endpoint: Endpoint,
-    pub(super) work: Box<dyn Work>,
+    pub(super) work: Arc<dyn Work>,
     /// Whoever holds it waits for the next message; none once the endpoint has left.
     pub(super) deliveries: Mutex<Option<Deliveries>>,
     pub(super) stopping: watch::Receiver<Stop>,
@@ -158,7 +158,7 @@ impl Worker {
         let message = &delivery.message;
         let why = if message.expires.is_some_and(|expires| expires <= self.world.now()) {
             &self.counters.expired
-        } else if self.endpoint.filter.as_ref().is_some_and(|wants| !wants(message)) {
+        } else if !self.endpoint.wants(message) {
             &self.counters.passed
         } else {
             match self.seen(delivery, |seen, key, now| seen.enter(&key, now)) {
@@ -181,6 +181,9 @@ impl Worker {
         with: impl FnOnce(&Seen, String, DateTime<Utc>) -> T,
     ) -> Option<T> {
         let (Some(seen), Some((_, key))) = (&self.seen, &self.endpoint.dedupe) else { return None };
+        if delivery.message.is_replay() {
+            return None;
+        }
         Some(with(seen, key(&delivery.message), self.world.now()))
     }
 

@@ -3,6 +3,9 @@ use chrono::{DateTime, Utc};
 
 use crate::{ContentType, Metadata, Name, RecordedEvent, Tenant};
 
+/// The free metadata that marks a replay, in the message and on the wire.
+const REPLAY: &str = "replay";
+
 /// Something to be told to whoever listens.
 ///
 /// ```
@@ -86,6 +89,29 @@ impl Message {
     pub fn expiring(mut self, at: DateTime<Utc>) -> Self {
         self.expires = Some(at);
         self
+    }
+
+    /// Marks it as a replay: told once more because somebody wants it so. It stays the same
+    /// message, with the same id. The mark is the free metadata `replay` and goes wherever
+    /// the message goes.
+    ///
+    /// ```
+    /// use es_core::{ContentType, Message, Name};
+    ///
+    /// let message = Message::new("7", Name::new("order.placed")?, ContentType::JSON, "{}");
+    /// assert!(!message.is_replay());
+    /// assert!(message.replayed().is_replay());
+    /// # Ok::<(), es_core::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn replayed(mut self) -> Self {
+        self.metadata = self.metadata.with(REPLAY, "true");
+        self
+    }
+
+    /// Whether it is a [replay](Self::replayed).
+    pub fn is_replay(&self) -> bool {
+        self.metadata.get(REPLAY) == Some("true")
     }
 }
 

@@ -6,6 +6,7 @@
 mod commands;
 mod inboxes;
 mod outboxes;
+mod replays;
 mod schema;
 
 use std::{collections::HashSet, time::Duration};
