@@ -43,6 +43,7 @@
 //! | publish, send to one group | [`EventBus::publish`], [`EventBus::enqueue`], [`EventBus::send`] |
 //! | handle | [`Endpoint`], [`Handle`], [`HandleBatch`], [`HandleError`] |
 //! | say what happens when that fails | [`RetryPolicy`], [`Endpoint::outage_after`] |
+//! | put something around a handler | [`Ready::layer`] |
 //! | look at what failed | [`EventBus::dead_letters`], [`Letters`], [`Redrive`] |
 //! | ask and be answered | [`EventBus::request`], [`Received::reply`] |
 //! | send later | [`Schedule`] |
@@ -60,6 +61,7 @@ mod endpoint;
 mod error;
 mod handle;
 mod health;
+mod layers;
 mod letters;
 mod metrics;
 mod outage;
@@ -81,6 +83,7 @@ pub use endpoint::{Endpoint, Ready};
 pub use error::{BusError, RequestError};
 pub use handle::{Handle, HandleBatch, HandleError};
 pub use health::Health;
+pub use layers::{Handled, Handler, Handling};
 pub use letters::{Letters, Redrive, Redriven};
 pub use received::Received;
 pub use replay::{Replay, ReplayError, Replayed};

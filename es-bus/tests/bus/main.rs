@@ -9,6 +9,7 @@ mod counted;
 mod draining;
 mod handling;
 mod health;
+mod layers;
 mod letters;
 mod marked;
 mod outages;
