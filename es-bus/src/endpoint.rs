@@ -1,6 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use es_core::{Begin, Event, Group, Message, NameError, Order, Subscription, TopicPattern};
+use es_core::{
+    Begin, Event, EventType, Group, Message, NameError, Order, Subscription, TopicPattern,
+};
 
 use crate::{
     Handle, HandleBatch, RetryPolicy,
@@ -65,6 +67,8 @@ pub(crate) struct Batch {
 pub struct Ready {
     pub(crate) endpoint: Endpoint,
     pub(crate) work: Arc<dyn Work>,
+    /// The types that the handler names; none: it takes every one.
+    pub(crate) types: Option<&'static [EventType]>,
 }
 
 impl Endpoint {
@@ -195,12 +199,12 @@ impl Endpoint {
 
     /// Handles the events that `E` names; messages of other types count as handled.
     pub fn handle<E: Event>(self, handler: impl Handle<E>) -> Ready {
-        Ready { endpoint: self, work: Arc::new(OfEvents::new(handler)) }
+        Ready { endpoint: self, work: Arc::new(OfEvents::new(handler)), types: Some(E::TYPES) }
     }
 
     /// Handles every message, without decoding it.
     pub fn handle_message(self, handler: impl Handle<()>) -> Ready {
-        Ready { endpoint: self, work: Arc::new(OfMessages::new(handler)) }
+        Ready { endpoint: self, work: Arc::new(OfMessages::new(handler)), types: None }
     }
 
     /// Handles up to `size` events at once; the first of them waits no longer than `age`.
@@ -211,7 +215,7 @@ impl Endpoint {
         handler: impl HandleBatch<E>,
     ) -> Ready {
         self.batch = Batch { size: size.max(1), age };
-        Ready { endpoint: self, work: Arc::new(OfBatches::new(handler)) }
+        Ready { endpoint: self, work: Arc::new(OfBatches::new(handler)), types: Some(E::TYPES) }
     }
 }
 

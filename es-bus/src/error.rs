@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use es_core::{DecodeError, EncodeError, NameError, StoreError};
+use es_core::{DecodeError, EncodeError, Group, NameError, StoreError};
 use thiserror::Error;
 
 /// Why the bus did not do what it was asked for.
@@ -28,6 +28,13 @@ pub enum BusError {
     /// The type of the event is no topic: name it otherwise, or say where to send it.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// Two endpoints have one group, and each would get messages that are for the other: name
+    /// one of them otherwise.
+    #[error("two endpoints have the group {group}, name one of them otherwise")]
+    GroupTwice {
+        /// The group.
+        group: Group,
+    },
 }
 
 /// Why there is no answer to a request.

@@ -131,9 +131,9 @@ impl Ready {
         <L::Service as Service<Handling>>::Error: Into<BoxError>,
         <L::Service as Service<Handling>>::Future: Send + 'static,
     {
-        let Self { endpoint, work } = self;
-        let layered = layer.layer(Handler(work)).map_err(Into::into);
-        Self { endpoint, work: Arc::new(Layered(BoxCloneSyncService::new(layered))) }
+        let layered = layer.layer(Handler(self.work)).map_err(Into::into);
+        let work = Arc::new(Layered(BoxCloneSyncService::new(layered)));
+        Self { work, ..self }
     }
 }
 

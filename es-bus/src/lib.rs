@@ -41,7 +41,7 @@
 //! | to | look at |
 //! |---|---|
 //! | publish, send to one group | [`EventBus::publish`], [`EventBus::enqueue`], [`EventBus::send`] |
-//! | handle | [`Endpoint`], [`Handle`], [`HandleBatch`], [`HandleError`] |
+//! | handle | [`Endpoint`], [`Endpoints`], [`Handle`], [`HandleBatch`], [`HandleError`] |
 //! | say what happens when that fails | [`RetryPolicy`], [`Endpoint::outage_after`] |
 //! | put something around a handler | [`Ready::layer`] |
 //! | look at what failed | [`EventBus::dead_letters`], [`Letters`], [`Redrive`] |
@@ -58,6 +58,7 @@ mod bus;
 pub mod cloudevents;
 mod current;
 mod endpoint;
+mod endpoints;
 mod error;
 mod handle;
 mod health;
@@ -80,6 +81,7 @@ mod work;
 pub use broker::Broker;
 pub use bus::EventBus;
 pub use endpoint::{Endpoint, Ready};
+pub use endpoints::{Endpoints, RunningEndpoints};
 pub use error::{BusError, RequestError};
 pub use handle::{Handle, HandleBatch, HandleError};
 pub use health::Health;

@@ -3,7 +3,7 @@ use std::{
     slice,
 };
 
-use es_core::{Address, Fault, FaultKind, Group, Message};
+use es_core::{Address, EventType, Fault, FaultKind, Group, Message, TopicPattern};
 
 use crate::{
     HandleError, Ready,
@@ -16,12 +16,20 @@ impl Ready {
         &self.endpoint.subscription.group
     }
 
+    /// The patterns of topics that it listens to.
+    pub fn patterns(&self) -> &[TopicPattern] {
+        &self.endpoint.subscription.patterns
+    }
+
+    /// The types of events that its handler names; `None` if it takes every message.
+    pub fn types(&self) -> Option<&'static [EventType]> {
+        self.types
+    }
+
     /// Whether it gets what is published there.
     pub fn listens_to(&self, to: &Address) -> bool {
         match to {
-            Address::Topic(topic) => {
-                self.endpoint.subscription.patterns.iter().any(|pattern| pattern.matches(topic))
-            }
+            Address::Topic(topic) => self.patterns().iter().any(|pattern| pattern.matches(topic)),
             Address::Queue(group) => group == self.group(),
         }
     }
@@ -58,7 +66,7 @@ impl Ready {
         to: Address,
         message: Message,
     ) -> impl Future<Output = Result<bool, Fault>> + Send + use<> {
-        let Self { endpoint, work } = self.clone();
+        let Self { endpoint, work, .. } = self.clone();
         async move {
             let given = Given { to, message: message.replayed(), attempt: 1 };
             let wants = catch_unwind(AssertUnwindSafe(|| endpoint.wants(&given.message)));

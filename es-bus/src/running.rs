@@ -60,7 +60,7 @@ impl Running {
         world: World,
         ready: Ready,
     ) -> Result<Self, StoreError> {
-        let Ready { endpoint, work } = ready;
+        let Ready { endpoint, work, .. } = ready;
         let deliveries = broker.consume(endpoint.subscription.clone()).await?;
         let (stop, stopping) = watch::channel(Stop::Not);
         let concurrency = endpoint.concurrency;

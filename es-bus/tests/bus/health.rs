@@ -1,6 +1,12 @@
 //! Whether an endpoint does its work.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use es_bus::{Endpoint, EventBus, Health, Received, RetryPolicy};
@@ -86,9 +92,21 @@ async fn dead_letters_alone_make_no_endpoint_unhealthy() {
 }
 
 /// A broker that can be away.
-struct Away {
+pub(crate) struct Away {
     broker: MemoryBroker,
     is_away: watch::Sender<bool>,
+    /// How often a group may be joined before it goes by itself.
+    joins: AtomicUsize,
+}
+
+impl Away {
+    pub(crate) fn of(broker: MemoryBroker, is_away: watch::Sender<bool>) -> Self {
+        Self { broker, is_away, joins: AtomicUsize::new(usize::MAX) }
+    }
+
+    pub(crate) fn goes_after(&self, joins: usize) {
+        self.joins.store(joins, Ordering::SeqCst);
+    }
 }
 
 fn away() -> StoreError {
@@ -105,7 +123,8 @@ impl Publisher for Away {
 #[async_trait]
 impl Consumer for Away {
     async fn consume(&self, subscription: Subscription) -> Result<Deliveries, StoreError> {
-        if *self.is_away.borrow() {
+        let joins = self.joins.fetch_sub(1, Ordering::SeqCst);
+        if *self.is_away.borrow() || joins == 0 {
             return Err(away());
         }
         let mut is_away = self.is_away.subscribe();
@@ -147,7 +166,7 @@ async fn an_endpoint_whose_broker_is_away_is_degraded_and_then_unhealthy() {
     let Scene { clock, clerk, broker, .. } = Scene::new();
     let world = World::real().with_clock(clock.clone());
     let (is_away, _) = watch::channel(false);
-    let bus = EventBus::in_world(Away { broker, is_away: is_away.clone() }, world);
+    let bus = EventBus::in_world(Away::of(broker, is_away.clone()), world);
     let billing = Endpoint::new("billing").unwrap().to("order.*").unwrap();
     let running = bus.subscribe(billing.handle(clerk.clone())).await.unwrap();
     is_away.send_replace(true);

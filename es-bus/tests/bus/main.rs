@@ -7,6 +7,7 @@ mod cloudevents;
 #[cfg(feature = "metrics")]
 mod counted;
 mod draining;
+mod endpoints;
 mod handling;
 mod health;
 mod layers;
