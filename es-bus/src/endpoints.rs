@@ -26,7 +26,7 @@ use crate::{BusError, Drained, EventBus, Health, Ready, Running};
 ///     println!("{} {:?} {:?}", endpoint.group(), endpoint.patterns(), endpoint.types());
 /// }
 /// let running = endpoints.subscribe(&EventBus::for_testing()).await?;
-/// assert!(running.health().is_ready());
+/// assert!(running.health().await.is_ready());
 /// assert!(running.drain().await.is_clean());
 /// # Ok(())
 /// # }
@@ -88,13 +88,14 @@ impl RunningEndpoints {
     }
 
     /// The [health](Running::health) of the one that is worst off, with its group.
-    pub fn health(&self) -> Health {
-        let named = |one: &Running| match one.health() {
+    pub async fn health(&self) -> Health {
+        let named = async |one: &Running| match one.health().await {
             Health::Healthy => Health::Healthy,
             Health::Degraded(why) => Health::Degraded(format!("{}: {why}", one.group())),
             Health::Unhealthy(why) => Health::Unhealthy(format!("{}: {why}", one.group())),
         };
-        self.iter().map(named).max().unwrap_or(Health::Healthy)
+        let all = join_all(self.iter().map(named)).await;
+        all.into_iter().max().unwrap_or(Health::Healthy)
     }
 
     /// [Drains](Running::drain) all of them at once.

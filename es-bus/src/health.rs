@@ -46,9 +46,6 @@ impl fmt::Display for Health {
     }
 }
 
-/// So long a broker may be away before nothing is done is said of its endpoints.
-const AWAY: Duration = Duration::from_secs(10);
-
 /// What an endpoint waits for.
 #[derive(Debug)]
 pub(crate) struct Waits {
@@ -86,12 +83,7 @@ impl Waits {
     pub(crate) fn health(&self, now: DateTime<Utc>, stuck_after: Duration) -> Health {
         let since = |then: DateTime<Utc>| (now - then).to_std().unwrap_or_default();
         if let Some((then, why)) = &*self.away.lock() {
-            let message = format!("no deliveries for {:?}: {why}", since(*then));
-            return if since(*then) < AWAY {
-                Health::Degraded(message)
-            } else {
-                Health::Unhealthy(message)
-            };
+            return Health::Unhealthy(format!("no deliveries for {:?}: {why}", since(*then)));
         }
         let begun = self.in_hand.iter().map(|one| one.load(Ordering::Relaxed));
         let oldest =

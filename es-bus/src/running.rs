@@ -1,8 +1,8 @@
 mod worker;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use es_core::{Group, StoreError, Task, World};
+use es_core::{DeadLetterQuery, Group, StoreError, Task, World};
 use futures_util::future::join_all;
 use tokio::sync::{Mutex, watch};
 
@@ -11,6 +11,9 @@ use crate::{
     Broker, EndpointStats, Health, Ready, health::Waits, outage::Outage, seen::Seen,
     stats::Counters,
 };
+
+/// A broker that takes longer is away.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// An endpoint that runs. Dropped it stops at once, and what it had in hand comes again;
 /// [drained](Self::drain) it ends what it has begun.
@@ -100,9 +103,17 @@ impl Running {
 
     /// Whether it does its work. It is degraded while [everything
     /// fails](EndpointStats::is_in_outage), or more than half of the last thousand tries did;
-    /// it does nothing if the broker is away, or a handler
-    /// [does not end](crate::Endpoint::stuck_after).
-    pub fn health(&self) -> Health {
+    /// it does nothing if the broker, which is asked for it, does not answer within five
+    /// seconds, or a handler [does not end](crate::Endpoint::stuck_after).
+    pub async fn health(&self) -> Health {
+        let asked = DeadLetterQuery::of(self.group().clone()).limit(1);
+        let away = tokio::select! {
+            answer = self.worker.broker.dead_letters(asked) => answer.err().map(|e| e.to_string()),
+            () = self.world.sleep(ANSWERS_WITHIN) => Some("it does not answer".into()),
+        };
+        if let Some(why) = away {
+            return Health::Unhealthy(format!("the broker is away: {why}"));
+        }
         let waits = self.worker.waits.health(self.world.now(), self.worker.endpoint.stuck_after);
         let stats = self.stats();
         let degraded = if stats.is_in_outage {

@@ -34,7 +34,7 @@ async fn endpoints_are_listed_and_start_and_end_together() {
     let running = endpoints.subscribe(&scene.bus).await.unwrap();
     scene.publish(0..5).await;
     until(|| running.iter().all(|one| one.stats().handled == 5)).await;
-    assert_eq!(running.health(), Health::Healthy);
+    assert_eq!(running.health().await, Health::Healthy);
     assert!(running.drain().await.is_clean());
     scene.publish(5..6).await;
     settled().await;
@@ -81,6 +81,6 @@ async fn the_health_of_all_is_that_of_the_worst() {
     until(|| running.iter().any(|one| one.stats().handled == 1)).await;
     settled().await;
     scene.clock.advance(Duration::from_secs(301));
-    let health = running.health();
+    let health = running.health().await;
     assert!(matches!(&health, Health::Unhealthy(why) if why.starts_with("stuck: ")), "{health}");
 }
