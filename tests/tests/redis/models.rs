@@ -133,8 +133,7 @@ impl Scene {
     }
 
     async fn views(&self) -> RedisViews {
-        let options = RedisOptions::new(self.server.url()).within(LEASE);
-        options.views().await.unwrap()
+        RedisOptions::new(self.server.url()).views().await.unwrap()
     }
 
     async fn projector(&self) -> Projector<RedisViews> {
