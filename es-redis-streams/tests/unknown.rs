@@ -1,6 +1,6 @@
 //! A connection that breaks, or falls silent, in the midst of a commit to a read model.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use es_core::{
     BuildChange, Builds, Changes, Checkpoint, Name, Part, Position, Slices, StoreError,
@@ -16,6 +16,8 @@ use es_testkit::{
 const WITHIN: Duration = Duration::from_millis(300);
 /// How long anything may take that is to come about.
 const SOON: Duration = Duration::from_secs(30);
+/// How long a request may take that is not to end by that.
+const LONG: Duration = Duration::from_secs(60);
 
 fn server() -> Option<PrivateRedis> {
     match PrivateRedis::start() {
@@ -37,7 +39,11 @@ async fn begun(server: &PrivateRedis) -> (RedisViews, Part, Proxy) {
 }
 
 fn behind(proxy: &Proxy) -> RedisOptions {
-    RedisOptions::new(format!("redis://{}", proxy.address())).within(SOON)
+    RedisOptions::new(format!("redis://{}", proxy.address())).within(LONG)
+}
+
+async fn in_time<T>(request: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, request).await.expect("it gives up")
 }
 
 async fn commit(views: &RedisViews, part: &Part) -> Result<(), StoreError> {
@@ -62,11 +68,6 @@ async fn soon<T>(mut tried: impl AsyncFnMut() -> Option<T>) -> T {
     tokio::time::timeout(SOON, all).await.expect("it comes about")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time that a user would wait")]
-fn now() -> Instant {
-    Instant::now()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_hears_nothing_of_a_commit_is_told_that_nobody_knows() {
     let Some(server) = server() else { return };
@@ -77,7 +78,7 @@ async fn who_hears_nothing_of_a_commit_is_told_that_nobody_knows() {
             true => proxy.cut_after(1, containing("commands of a transaction")),
             false => proxy.cut_before(1, containing("commands of a transaction")),
         }
-        let error = commit(&views, &part).await.expect_err("nobody answers");
+        let error = in_time(commit(&views, &part)).await.expect_err("nobody answers");
         assert_eq!(error.kind(), StoreErrorKind::Unknown, "{error}");
         assert!(error.is_transient());
         due += u64::from(is_done);
@@ -95,12 +96,10 @@ async fn a_commit_to_a_silent_server_ends_in_time_and_nobody_knows() {
     let views = soon(async || impatient.clone().views().await.ok()).await;
     let (tx, seen) = soon(async || views.begin(&part).await.ok()).await;
     proxy.swallow();
-    let before = now();
-    let error = views.commit(&part, tx, Changes::default(), seen, next(seen)).await;
+    let error = in_time(views.commit(&part, tx, Changes::default(), seen, next(seen))).await;
     assert_eq!(error.map_err(|error| error.kind()), Err(StoreErrorKind::Unknown));
-    let error = views.begin(&part).await.map(drop).expect_err("nobody answers");
+    let error = in_time(views.begin(&part)).await.map(drop).expect_err("nobody answers");
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    assert!(before.elapsed() < 6 * WITHIN, "{:?}", before.elapsed());
     proxy.pass();
     // What has lost something stays dumb: only another connection helps.
     soon(async || commit(&views, &part).await.ok()).await;
@@ -110,17 +109,15 @@ async fn a_commit_to_a_silent_server_ends_in_time_and_nobody_knows() {
 async fn a_server_that_is_gone_is_a_failure_that_may_pass_and_soon() {
     let Some(mut server) = server() else { return };
     let (views, part, _proxy) = begun(&server).await;
-    let direct = RedisOptions::new(server.url()).within(SOON).views().await.expect("a server");
+    let direct = RedisOptions::new(server.url()).within(LONG).views().await.expect("a server");
     let (tx, seen) = direct.begin(&part).await.expect("a transaction");
     server.kill().expect("it can be killed");
-    let before = now();
-    let error = direct.commit(&part, tx, Changes::default(), seen, next(seen)).await;
+    let error = in_time(direct.commit(&part, tx, Changes::default(), seen, next(seen))).await;
     assert!(error.expect_err("nobody is there").is_transient());
     for views in [&views, &direct] {
-        let error = views.begin(&part).await.map(drop).expect_err("nobody is there");
+        let error = in_time(views.begin(&part)).await.map(drop).expect_err("nobody is there");
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     }
-    let opened = RedisOptions::new(server.url()).within(SOON).views().await;
+    let opened = in_time(RedisOptions::new(server.url()).within(LONG).views()).await;
     assert_eq!(opened.map(drop).map_err(|e| e.kind()), Err(StoreErrorKind::Unavailable));
-    assert!(before.elapsed() < 8 * WITHIN, "{:?}", before.elapsed());
 }
