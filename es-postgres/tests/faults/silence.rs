@@ -3,10 +3,10 @@
 use std::{pin::pin, time::Duration};
 
 use es_core::{
-    Batch, BuildChange, Builds, CachePlace, CacheStamp, Changes, Checkpoint, Checkpoints,
-    ContentType, EventStore, EventStoreExt, Invalidation, Lookup, Name, Part, Position, Read, Rows,
-    SharedCache, Slices, Snapshot, Snapshots, StoreError, StoreErrorKind, TakenTimer, Taking,
-    Tenant, Timer, TimerId, Timers, Version, Views,
+    AppendError, Batch, BuildChange, Builds, CachePlace, CacheStamp, Changes, Checkpoint,
+    Checkpoints, ContentType, EventStore, EventStoreExt, Invalidation, Lookup, Name, Part,
+    Position, Read, Rows, SharedCache, Slices, Snapshot, Snapshots, StoreError, StoreErrorKind,
+    TakenTimer, Taking, Tenant, Timer, TimerId, Timers, Version, Views,
 };
 use es_postgres::{PostgresOptions, PostgresStore};
 use es_testkit::{TestClock, fake, servers::Proxy};
@@ -170,9 +170,17 @@ async fn followers_and_appends_get_over_connections_that_went_dumb() {
     let mut pages = store.follow(Read::all().after(first));
     let mut follower = pin!(async {
         loop {
-            let page = pages.try_next().await.expect("a page").expect("a further page");
-            if let Some(event) = page.events.last() {
-                return event.position;
+            match pages.try_next().await {
+                Ok(page) => {
+                    if let Some(event) = page.expect("a further page").events.last() {
+                        return event.position;
+                    }
+                }
+                // It wanted to read over one that is dumb too.
+                Err(error) => {
+                    assert!(error.is_transient(), "{error}");
+                    pages = store.follow(Read::all().after(first));
+                }
             }
         }
     });
@@ -182,7 +190,18 @@ async fn followers_and_appends_get_over_connections_that_went_dumb() {
     proxy.swallow();
     kind(store.append(Batch::to(stream.clone()).events(fake::events(1))).await);
     proxy.pass();
-    let last = store.append(Batch::to(stream).events(fake::events(1))).await.expect("an append");
+    let batch = Batch::to(stream).events(fake::events(1)).append_id(fake::append_id());
+    let reached = async {
+        loop {
+            match store.append(batch.clone()).await {
+                Ok(appended) => return appended,
+                // Each of the old connections has to be found out.
+                Err(AppendError::Store(error)) => assert!(error.is_transient(), "{error}"),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let last = tokio::time::timeout(SOON, reached).await.expect("an append");
     let seen = tokio::time::timeout(SOON, follower).await.expect("a follower that is woken");
     assert_eq!(seen, last.position);
 }

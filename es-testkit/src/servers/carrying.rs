@@ -114,6 +114,7 @@ impl Shared {
     /// A proxy that was closed in the meantime carries nothing.
     fn join(&self, link: &Arc<Link>) -> bool {
         let mut rules = self.rules.lock();
+        link.swallowed.store(rules.mode == Mode::Swallow, SeqCst);
         let open = rules.mode != Mode::Closed;
         rules.links.extend(open.then(|| Arc::clone(link)));
         open
@@ -149,7 +150,7 @@ impl Shared {
             if count == 0 {
                 return Ok(());
             }
-            if !link.swallows(self.rules.lock().mode) {
+            if !link.swallowed.load(SeqCst) {
                 (&link.client).write_all(&bytes[..count])?;
             }
         }
@@ -157,7 +158,7 @@ impl Shared {
 
     fn fate(&self, link: &Link, piece: &Piece<'_>) -> Fate {
         let mut rules = self.rules.lock();
-        if link.swallows(rules.mode) {
+        if link.swallowed.load(SeqCst) {
             return Fate::Swallowed;
         }
         let Some(cut) = piece.batch.and_then(|batch| rules.spring(batch)) else {
@@ -177,6 +178,14 @@ impl Shared {
 }
 
 impl Rules {
+    /// What is said from now on gets lost, whoever has to carry it and sleeps.
+    pub(super) fn swallow(&mut self) {
+        self.mode = Mode::Swallow;
+        for link in &self.links {
+            link.swallowed.store(true, SeqCst);
+        }
+    }
+
     /// Whether and how this batch is cut.
     fn spring(&mut self, batch: &[u8]) -> Option<Fate> {
         let trap = self.trap.as_mut()?;
@@ -192,11 +201,6 @@ impl Rules {
 }
 
 impl Link {
-    /// Whether what is said now gets lost, as all that comes after it.
-    fn swallows(&self, mode: Mode) -> bool {
-        self.swallowed.fetch_or(mode == Mode::Swallow, SeqCst) || mode == Mode::Swallow
-    }
-
     /// Both sides see the end of the connection; who has ended it already does
     /// not mind.
     fn cut(&self) {

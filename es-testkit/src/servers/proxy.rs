@@ -96,13 +96,15 @@ impl Proxy {
         self.shared.rules.lock().mode = Mode::Refuse;
     }
 
-    /// Takes what both sides say and loses it, also from connections that are
-    /// still to come. What has lost something stays dumb until it is cut.
+    /// Takes what both sides say and loses it, on all connections that there are
+    /// and those that are still to come. They stay dumb until they are cut,
+    /// whether they have lost something or not.
     pub fn swallow(&self) {
-        self.shared.rules.lock().mode = Mode::Swallow;
+        self.shared.rules.lock().swallow();
     }
 
-    /// Ends [`refuse`](Self::refuse) and [`swallow`](Self::swallow).
+    /// Ends [`refuse`](Self::refuse) and [`swallow`](Self::swallow) for
+    /// connections that are still to come.
     pub fn pass(&self) {
         self.shared.rules.lock().mode = Mode::Pass;
     }

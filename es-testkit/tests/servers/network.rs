@@ -84,6 +84,21 @@ fn what_is_swallowed_never_arrives() {
     assert_eq!(proxy.forwarded(), 2);
 }
 
+/// Whoever carries it may not have seen that it was to be swallowed for a moment.
+#[test]
+fn what_was_connected_while_all_was_swallowed_is_dumb() {
+    let proxy = Proxy::new(echo(b'a')).unwrap();
+    let mut old = TcpStream::connect(proxy.address()).unwrap();
+    assert_eq!(heard(&mut old), Some(b'a'));
+    proxy.swallow();
+    proxy.pass();
+    old.write_all(b"?").unwrap();
+    old.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert!(old.read_exact(&mut [0; 2]).is_err());
+    assert_eq!(reached(&proxy), Some(b'a'));
+    assert_eq!(proxy.forwarded(), 2);
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a delay is measured")]
 fn a_delay_is_waited_for() {
