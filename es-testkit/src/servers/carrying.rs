@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::requests::{Piece, Requests, Wire};
 
@@ -19,6 +19,8 @@ use super::requests::{Piece, Requests, Wire};
 pub(super) struct Shared {
     wire: Wire,
     pub(super) rules: Mutex<Rules>,
+    /// Wakes whoever holds something back.
+    pub(super) released: Condvar,
     pub(super) forwarded: AtomicU64,
     pub(super) cuts: AtomicU64,
 }
@@ -30,6 +32,7 @@ pub(super) struct Rules {
     pub(super) mode: Mode,
     pub(super) delay: Duration,
     pub(super) trap: Option<Trap>,
+    pub(super) is_holding: bool,
     links: Vec<Arc<Link>>,
 }
 
@@ -57,6 +60,7 @@ pub(super) enum Fate {
     Swallowed,
     CutBefore,
     CutAfter,
+    CutAndHeld,
 }
 
 /// A client, its server, and whether what they say gets lost.
@@ -70,8 +74,10 @@ pub(super) struct Link {
 impl Shared {
     pub(super) fn new(to: SocketAddr, wire: Wire) -> Self {
         let (mode, delay) = (Mode::Pass, Duration::ZERO);
-        let rules = Mutex::new(Rules { to, mode, delay, trap: None, links: Vec::new() });
-        Self { wire, rules, forwarded: AtomicU64::new(0), cuts: AtomicU64::new(0) }
+        let (trap, is_holding, links) = (None, false, Vec::new());
+        let rules = Mutex::new(Rules { to, mode, delay, trap, is_holding, links });
+        let (released, forwarded, cuts) = (Condvar::new(), AtomicU64::new(0), AtomicU64::new(0));
+        Self { wire, rules, released, forwarded, cuts }
     }
 
     pub(super) fn accept(&self, listener: &TcpListener) {
@@ -129,13 +135,17 @@ impl Shared {
             match fate {
                 Fate::Swallowed => continue,
                 Fate::CutBefore => return Err(ErrorKind::ConnectionAborted.into()),
-                Fate::Forwarded | Fate::CutAfter => {
+                Fate::Forwarded | Fate::CutAfter | Fate::CutAndHeld => {
+                    if fate == Fate::CutAndHeld {
+                        link.leave_client();
+                        self.hold();
+                    }
                     // Before anybody can have an answer to it.
                     self.forwarded.fetch_add(u64::from(piece.batch.is_some()), SeqCst);
                     (&link.server).write_all(piece.bytes)?;
                 }
             }
-            if fate == Fate::CutAfter {
+            if fate != Fate::Forwarded {
                 break;
             }
         }
@@ -169,6 +179,17 @@ impl Shared {
         cut
     }
 
+    /// Waits until it may go on.
+    fn hold(&self) {
+        let mut rules = self.rules.lock();
+        self.released.wait_while(&mut rules, |rules| rules.is_holding);
+    }
+
+    pub(super) fn release(&self, rules: &mut Rules) {
+        rules.is_holding = false;
+        self.released.notify_all();
+    }
+
     pub(super) fn cut(&self, rules: &mut Rules) {
         for link in rules.links.drain(..) {
             link.cut();
@@ -196,11 +217,18 @@ impl Rules {
         if trap.left > 0 {
             return None;
         }
-        self.trap.take().map(|trap| trap.cut)
+        let cut = self.trap.take()?.cut;
+        self.is_holding |= cut == Fate::CutAndHeld;
+        Some(cut)
     }
 }
 
 impl Link {
+    /// The client sees the end of the connection, and the server does not.
+    fn leave_client(&self) {
+        let _ = self.client.shutdown(Shutdown::Both);
+    }
+
     /// Both sides see the end of the connection; who has ended it already does
     /// not mind.
     fn cut(&self) {
