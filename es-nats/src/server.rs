@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::{
     NatsOptions, envelope,
     envelope::Notice,
-    error::{damaged, is_changed, is_not_made, too_large, unavailable, unpublished},
+    error::{damaged, is_changed, is_not_made, reconnected, too_large, unavailable, unpublished},
     names::Names,
 };
 
@@ -67,7 +67,9 @@ pub(crate) enum Put {
 
 impl Server {
     pub(crate) async fn connect(options: NatsOptions) -> Result<Self, StoreError> {
-        let pause = |attempt: usize| Duration::from_millis(10 << attempt.min(8)).min(LONGEST_PAUSE);
+        // Of processes that connect again, none may be taken for dead by one that was earlier.
+        let longest = LONGEST_PAUSE.min(options.lease / 3);
+        let pause = move |attempt: usize| Duration::from_millis(10 << attempt.min(8)).min(longest);
         let connections = watch::Sender::new(0);
         let client = ConnectOptions::new()
             .name(format!("gesta {}", options.prefix))
@@ -107,6 +109,20 @@ impl Server {
             return Err(StoreError::new(StoreErrorKind::Schema, message));
         }
         Ok(about.partitions)
+    }
+
+    /// Does what asks the server, unless the connection is made anew meanwhile: what was asked
+    /// before may never be answered.
+    pub(crate) async fn unbroken<T>(
+        &self,
+        asks: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let mut connections = self.connections.subscribe();
+        tokio::select! {
+            answered = asks => answered,
+            // The sender lives as long as we do.
+            _ = connections.changed() => Err(reconnected()),
+        }
     }
 
     /// Sends it; whoever awaits what is returned learns that the server has it.

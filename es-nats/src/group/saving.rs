@@ -27,7 +27,8 @@ impl Members {
     pub(super) async fn save(&self) {
         loop {
             self.save.notified().await;
-            let pause = match self.save_all().await {
+            let saved = self.server.unbroken(self.save_all());
+            let pause = match saved.await {
                 Ok(()) => EVERY,
                 Err(error) => {
                     warn!(%error, group = %self.group, "what is settled cannot be written yet");
