@@ -194,9 +194,12 @@ impl Server {
 
     /// The numbers of the first and the last message.
     pub(crate) async fn ends(&self) -> Result<(u64, u64), StoreError> {
-        let failed = |error| unavailable("the server did not tell about the stream", error);
-        let state = self.messages.get_info().await.map_err(failed)?.state;
-        Ok((state.first_sequence, state.last_sequence))
+        ends(&self.messages).await
+    }
+
+    /// The last revision of all that is known about groups.
+    pub(crate) async fn last_revision(&self) -> Result<u64, StoreError> {
+        Ok(ends(&self.state).await?.1)
     }
 
     pub(crate) async fn notify(
@@ -222,6 +225,22 @@ impl Server {
         // Whoever does not hear it looks by himself.
         let _ = self.client.publish(self.names.hint(group), Bytes::new()).await;
     }
+}
+
+async fn ends(stream: &Stream) -> Result<(u64, u64), StoreError> {
+    let failed = |error| unavailable("the server did not tell about the stream", error);
+    let state = stream.get_info().await.map_err(failed)?.state;
+    Ok((state.first_sequence, state.last_sequence))
+}
+
+/// Removes what has such a subject, up to this number, and nothing that came later.
+pub(crate) async fn purge(stream: &Stream, like: String, until: u64) -> Result<(), StoreError> {
+    // A server takes a purge before the first number for one of everything.
+    if until == 0 {
+        return Ok(());
+    }
+    let purged = stream.purge().filter(like).sequence(until + 1).await;
+    purged.map(drop).map_err(|error| unavailable("the group is not wholly forgotten", error))
 }
 
 fn counting(connections: watch::Sender<u64>) -> impl Fn(Event) -> future::Ready<()> {

@@ -41,7 +41,7 @@ impl Members {
     }
 
     /// Writes all that was settled and is not written.
-    pub(super) async fn save_all(&self) -> Result<(), StoreError> {
+    pub(crate) async fn save_all(&self) -> Result<(), StoreError> {
         let _alone = self.saving.lock().await;
         let unsaved = self.unsaved();
         let written = join_all(unsaved.into_iter().map(|unsaved| self.write(unsaved))).await;
