@@ -20,7 +20,7 @@ use crate::{
         Member, Members,
         charter::{Charter, Listened},
     },
-    server::Server,
+    server::{Server, purge},
 };
 
 /// Messages that are sent before the first of them has to be confirmed.
@@ -83,6 +83,13 @@ const HEARD_WITHIN: Duration = Duration::from_secs(2);
 pub struct NatsBroker {
     pub(crate) server: Arc<Server>,
     groups: Groups,
+}
+
+/// What a group had when it was forgotten has no higher numbers.
+#[derive(Debug, Clone, Copy)]
+struct Old {
+    revision: u64,
+    messages: u64,
 }
 
 /// The groups that have members in this process.
@@ -198,6 +205,39 @@ impl NatsBroker {
         Ok(charter)
     }
 
+    /// Removes the charter: without it nobody writes the rest for long. Says what is older.
+    async fn dissolve(&self, group: &Group) -> Result<Old, StoreError> {
+        let (_, messages) = self.server.ends().await?;
+        let old = Old { revision: self.server.last_revision().await?, messages };
+        let purged = self.server.state.purge().filter(self.server.names.charter(group)).await;
+        purged.map_err(|error| unavailable("the group is not forgotten", error))?;
+        self.server.hint(group).await;
+        Ok(old)
+    }
+
+    /// Removes what a group without a charter has left, and nothing of one that was founded
+    /// since.
+    async fn clear(&self, group: &Group, old: Old) -> Result<(), StoreError> {
+        let Server { names, messages, state, .. } = &*self.server;
+        purge(messages, names.all_of_group(group), old.messages).await?;
+        for _ in 0..TRIES {
+            let last = self.server.last_revision().await?;
+            // In this order: what is there before a group is founded is none of its.
+            let is_founded = Charter::read(&self.server, group).await?.is_some();
+            let until = if is_founded { old.revision } else { last };
+            let mut left = 0;
+            for like in [names.all_progress(group), names.letters(group)] {
+                purge(state, like.clone(), until).await?;
+                left += self.server.subjects(&like).await?.len();
+            }
+            // Who has not heard yet that the group is gone may have written once more.
+            if is_founded || left == 0 {
+                return Ok(());
+            }
+        }
+        Err(contended(group))
+    }
+
     /// A new member of this process. It is counted before anybody can see that there is none.
     fn member(&self, asked: &Subscription, charter: &Charter) -> Member {
         let mut groups = self.groups.lock();
@@ -285,26 +325,19 @@ impl Consumer for NatsBroker {
     }
 
     async fn forget(&self, group: &Group) -> Result<(), StoreError> {
-        let names = &self.server.names;
         if let Some(members) = self.groups.lock().remove(group) {
             members.close(forgotten);
         }
-        // The charter first: without it nobody writes the rest.
-        for like in [names.charter(group), names.all_progress(group), names.letters(group)] {
-            let purged = self.server.state.purge().filter(like).await;
-            purged.map_err(|error| unavailable("the group is not wholly forgotten", error))?;
-        }
-        let purged = self.server.messages.purge().filter(names.all_of_group(group)).await;
-        purged.map_err(|error| unavailable("its queue is not forgotten", error))?;
-        self.server.hint(group).await;
-        Ok(())
+        let old = self.dissolve(group).await?;
+        self.clear(group, old).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use es_core::World;
+    use es_core::{ContentType, Name, World};
     use es_testkit::{contract::Place, servers::nats_url};
+    use futures_util::TryStreamExt;
 
     use super::*;
     use crate::NatsOptions;
@@ -322,5 +355,46 @@ mod tests {
         drop(member);
         assert!(broker.groups.lock()[&asked.group].is_empty());
         broker.server.remove().await;
+    }
+
+    fn message(id: &str) -> Message {
+        Message::new(id, Name::from_static("order.placed"), ContentType::JSON, "{}")
+    }
+
+    async fn take(member: &mut Deliveries) -> String {
+        let next = tokio::time::timeout(Duration::from_secs(30), member.try_next()).await;
+        let delivery = next.expect("in time").expect("a broker that delivers").expect("no end");
+        let id = delivery.message.id.clone();
+        delivery.ack().await.expect("an answer that arrives");
+        id
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_forgets_a_group_removes_nothing_of_the_next_one() {
+        let place = Place::new(World::real());
+        let options = NatsOptions::new(nats_url()).prefix(place.name());
+        let (forgets, founds) =
+            (options.clone().connect().await.expect("a server"), options.connect().await);
+        let founds = founds.expect("a server");
+        let group = Group::new("billing").expect("a group");
+        let (asked, queue) = (Subscription::of(group.clone()), group.clone().into());
+        drop(forgets.consume(asked.clone()).await.expect("a member"));
+        forgets.publish(&queue, vec![message("old")]).await.expect("it takes it");
+
+        let old = forgets.dissolve(&group).await.expect("it is gone");
+        founds.publish(&queue, vec![message("1")]).await.expect("it takes it");
+        forgets.clear(&group, old).await.expect("it is wholly forgotten");
+        let mut member = founds.consume(asked.clone()).await.expect("a member");
+        let members = Arc::clone(&founds.groups.lock()[&group]);
+        assert_eq!(take(&mut member).await, "1");
+        members.save_all().await.expect("a server");
+        // As if all of that had happened before.
+        forgets.clear(&group, old).await.expect("it is wholly forgotten");
+
+        drop((member, members));
+        let mut next = forgets.consume(asked).await.expect("a member");
+        forgets.publish(&queue, vec![message("2")]).await.expect("it takes it");
+        assert_eq!(take(&mut next).await, "2", "what was handled is known");
+        forgets.server.remove().await;
     }
 }

@@ -115,6 +115,11 @@ pub(crate) fn contended(group: &Group) -> StoreError {
     StoreError::new(StoreErrorKind::Busy, message)
 }
 
+pub(crate) fn reconnected() -> StoreError {
+    let message = "the connection was made anew, and what was asked over the last is not answered";
+    StoreError::new(StoreErrorKind::Unavailable, message)
+}
+
 pub(crate) fn interrupted(group: &Group) -> StoreError {
     let message = format!(
         "what was there before came only in part, and is not copied for the group {group}: ask \

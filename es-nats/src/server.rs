@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::{
     NatsOptions, envelope,
     envelope::Notice,
-    error::{damaged, is_changed, is_not_made, too_large, unavailable, unpublished},
+    error::{damaged, is_changed, is_not_made, reconnected, too_large, unavailable, unpublished},
     names::Names,
 };
 
@@ -67,7 +67,9 @@ pub(crate) enum Put {
 
 impl Server {
     pub(crate) async fn connect(options: NatsOptions) -> Result<Self, StoreError> {
-        let pause = |attempt: usize| Duration::from_millis(10 << attempt.min(8)).min(LONGEST_PAUSE);
+        // Of processes that connect again, none may be taken for dead by one that was earlier.
+        let longest = LONGEST_PAUSE.min(options.lease / 3);
+        let pause = move |attempt: usize| Duration::from_millis(10 << attempt.min(8)).min(longest);
         let connections = watch::Sender::new(0);
         let client = ConnectOptions::new()
             .name(format!("gesta {}", options.prefix))
@@ -107,6 +109,20 @@ impl Server {
             return Err(StoreError::new(StoreErrorKind::Schema, message));
         }
         Ok(about.partitions)
+    }
+
+    /// Does what asks the server, unless the connection is made anew meanwhile: what was asked
+    /// before may never be answered.
+    pub(crate) async fn unbroken<T>(
+        &self,
+        asks: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let mut connections = self.connections.subscribe();
+        tokio::select! {
+            answered = asks => answered,
+            // The sender lives as long as we do.
+            _ = connections.changed() => Err(reconnected()),
+        }
     }
 
     /// Sends it; whoever awaits what is returned learns that the server has it.
@@ -178,9 +194,12 @@ impl Server {
 
     /// The numbers of the first and the last message.
     pub(crate) async fn ends(&self) -> Result<(u64, u64), StoreError> {
-        let failed = |error| unavailable("the server did not tell about the stream", error);
-        let state = self.messages.get_info().await.map_err(failed)?.state;
-        Ok((state.first_sequence, state.last_sequence))
+        ends(&self.messages).await
+    }
+
+    /// The last revision of all that is known about groups.
+    pub(crate) async fn last_revision(&self) -> Result<u64, StoreError> {
+        Ok(ends(&self.state).await?.1)
     }
 
     pub(crate) async fn notify(
@@ -206,6 +225,22 @@ impl Server {
         // Whoever does not hear it looks by himself.
         let _ = self.client.publish(self.names.hint(group), Bytes::new()).await;
     }
+}
+
+async fn ends(stream: &Stream) -> Result<(u64, u64), StoreError> {
+    let failed = |error| unavailable("the server did not tell about the stream", error);
+    let state = stream.get_info().await.map_err(failed)?.state;
+    Ok((state.first_sequence, state.last_sequence))
+}
+
+/// Removes what has such a subject, up to this number, and nothing that came later.
+pub(crate) async fn purge(stream: &Stream, like: String, until: u64) -> Result<(), StoreError> {
+    // A server takes a purge before the first number for one of everything.
+    if until == 0 {
+        return Ok(());
+    }
+    let purged = stream.purge().filter(like).sequence(until + 1).await;
+    purged.map(drop).map_err(|error| unavailable("the group is not wholly forgotten", error))
 }
 
 fn counting(connections: watch::Sender<u64>) -> impl Fn(Event) -> future::Ready<()> {

@@ -1,5 +1,7 @@
 //! Redis keeps the contract of every port that it implements.
 
+mod raw;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -58,8 +60,7 @@ impl Harness<Broker> for Prefixes {
 }
 
 async fn forget(prefix: &str) {
-    let client = redis::Client::open(redis_url()).expect("an address");
-    let mut connection = client.get_multiplexed_async_connection().await.expect("a server");
+    let mut connection = raw::connect(redis_url()).await;
     let mut all = redis::cmd("KEYS");
     let all: Vec<Vec<u8>> =
         all.arg(format!("{{{prefix}}}*")).query_async(&mut connection).await.expect("keys");

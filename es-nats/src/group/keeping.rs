@@ -57,7 +57,8 @@ impl Members {
         let mut seen = Seen { beats: HashMap::new(), looked: Instant::now() };
         let mut hints = self.hints().await;
         loop {
-            let pause = match self.beat(&mut seen).await {
+            let beat = self.server.unbroken(self.beat(&mut seen));
+            let pause = match beat.await {
                 Ok(true) => self.server.lease / BEATS,
                 Ok(false) => return,
                 Err(error) => {

@@ -27,7 +27,8 @@ impl Members {
     pub(super) async fn save(&self) {
         loop {
             self.save.notified().await;
-            let pause = match self.save_all().await {
+            let saved = self.server.unbroken(self.save_all());
+            let pause = match saved.await {
                 Ok(()) => EVERY,
                 Err(error) => {
                     warn!(%error, group = %self.group, "what is settled cannot be written yet");
@@ -40,7 +41,7 @@ impl Members {
     }
 
     /// Writes all that was settled and is not written.
-    pub(super) async fn save_all(&self) -> Result<(), StoreError> {
+    pub(crate) async fn save_all(&self) -> Result<(), StoreError> {
         let _alone = self.saving.lock().await;
         let unsaved = self.unsaved();
         let written = join_all(unsaved.into_iter().map(|unsaved| self.write(unsaved))).await;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use es_core::Consumer;
 use futures_util::StreamExt;
 
-use crate::site::{Seen, Site, asks, hold, in_turns, keyed, next, publish, take};
+use crate::site::{HELD, STEADY, Seen, Site, asks, hold, in_turns, keyed, next, publish, take};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_living_process_holds_for_long_is_not_given_to_another() {
-    Site::run(async |site| {
+    Site::run_for(HELD, async |site| {
         let (one, two) = (site.broker().await, site.broker().await);
         let mut first = one.consume(asks("orders")).await.expect("a member");
         publish(&one, "orders", in_turns(40, 1..=1)).await;
@@ -30,7 +30,7 @@ async fn what_a_living_process_holds_for_long_is_not_given_to_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_for_its_next_try_comes_again_though_its_unit_goes_to_another() {
-    Site::run(async |site| {
+    Site::run_for(STEADY, async |site| {
         let (one, two) = (site.broker().await, site.broker().await);
         let mut first = one.consume(asks("orders")).await.expect("a member");
         publish(&one, "orders", vec![keyed(0, 1), keyed(0, 2)]).await;
@@ -45,7 +45,7 @@ async fn what_waits_for_its_next_try_comes_again_though_its_unit_goes_to_another
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_held_by_a_process_that_has_left_is_not_given_to_another() {
-    Site::run(async |site| {
+    Site::run_for(HELD, async |site| {
         let (one, two) = (site.broker().await, site.broker().await);
         let mut first = one.consume(asks("orders")).await.expect("a member");
         publish(&one, "orders", vec![keyed(0, 1), keyed(0, 2)]).await;

@@ -9,7 +9,7 @@ use es_testkit::{
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
-use crate::site::{LEASE, SOON, Seen, Site, asks, hold, in_turns, topic};
+use crate::site::{HELD, LEASE, SOON, Seen, Site, asks, hold, in_turns, topic};
 
 fn server() -> Option<PrivateNats> {
     match PrivateNats::start() {
@@ -32,7 +32,7 @@ async fn publish_all(broker: NatsBroker, numbers: std::ops::RangeInclusive<usize
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_in_between_loses_nothing_and_turns_nothing_round() {
     let Some(mut server) = server() else { return };
-    let broker = Site::on(&server).broker().await;
+    let broker = Site::on(&server, LEASE).broker().await;
     let mut member = broker.consume(asks("orders")).await.expect("a member");
     let (mut seen, mut tasks) = (Seen::default(), JoinSet::new());
     tasks.spawn(publish_all(broker.clone(), 1..=500));
@@ -59,14 +59,14 @@ async fn a_server_that_is_killed_in_between_loses_nothing_and_turns_nothing_roun
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_away_for_long_takes_nothing_away_from_anybody() {
     let Some(mut server) = server() else { return };
-    let site = Site::on(&server);
+    let site = Site::on(&server, HELD);
     let (one, two) = (site.broker().await, site.broker().await);
     let mut first = one.consume(asks("orders")).await.expect("a member");
     publish_all(one.clone(), 1..=1).await;
     let held = hold(&mut first, 4).await;
     let mut second = two.consume(asks("orders")).await.expect("a member");
     server.kill().expect("it can be killed");
-    World::real().sleep(3 * LEASE).await;
+    World::real().sleep(HELD * 11 / 10).await;
     server.restart().expect("it comes up again");
     publish_all(two.clone(), 2..=2).await;
     tokio::select! {

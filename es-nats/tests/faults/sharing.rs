@@ -13,7 +13,9 @@ use futures_util::{TryStreamExt, future::OptionFuture};
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::site::{SOON, Seen, Site, asks, group, in_turns, keyed, message, next, publish, take};
+use crate::site::{
+    SOON, STEADY, Seen, Site, asks, group, in_turns, keyed, message, next, publish, take,
+};
 
 /// What several members share.
 #[derive(Default)]
@@ -48,7 +50,7 @@ impl Work {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_a_group_and_each_message_comes_once() {
-    Site::run(async |site| {
+    Site::run_for(STEADY, async |site| {
         let (one, two) = (site.broker().await, site.broker().await);
         let (work, mut tasks) = (Arc::new(Work::default()), JoinSet::new());
         for (who, broker) in [&one, &two].into_iter().enumerate() {
@@ -68,7 +70,7 @@ async fn two_processes_share_a_group_and_each_message_comes_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_leaves_hands_over_without_loss_and_without_repetition() {
-    Site::run(async |site| {
+    Site::run_for(STEADY, async |site| {
         let (one, two) = (site.broker().await, site.broker().await);
         let mut first = one.consume(asks("orders")).await.expect("a member");
         publish(&one, "orders", in_turns(20, 1..=50)).await;
@@ -147,7 +149,7 @@ async fn processes_that_come_and_go_while_others_publish_pass_nothing_by() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_the_order_of_the_whole_two_processes_take_turns() {
-    Site::run(async |site| {
+    Site::run_for(STEADY, async |site| {
         let (one, two) = (site.broker().await, site.broker().await);
         let asks = || asks("orders").in_order(Order::Whole);
         let mut first = one.consume(asks()).await.expect("a member");

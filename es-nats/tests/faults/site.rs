@@ -27,6 +27,10 @@ use serde::Deserialize;
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// After how much silence a process counts as dead.
 pub(crate) const LEASE: Duration = Duration::from_millis(600);
+/// The same where none is to die: longer than a machine stands still.
+pub(crate) const STEADY: Duration = Duration::from_secs(3);
+/// The same where it is waited for.
+pub(crate) const HELD: Duration = Duration::from_secs(2);
 
 /// How often a process says in a lease that it lives.
 const BEATS: u64 = 3;
@@ -45,13 +49,19 @@ struct Heart {
 pub(crate) struct Site {
     pub(crate) prefix: String,
     pub(crate) url: String,
+    lease: Duration,
 }
 
 impl Site {
     /// Runs the test at a prefix that nobody has used, and removes what it left.
     pub(crate) async fn run(test: impl AsyncFnOnce(&Self)) {
+        Self::run_for(LEASE, test).await;
+    }
+
+    /// The same with another lease.
+    pub(crate) async fn run_for(lease: Duration, test: impl AsyncFnOnce(&Self)) {
         let place = Place::new(World::real());
-        let site = Self { prefix: place.name().to_owned(), url: nats_url() };
+        let site = Self { prefix: place.name().to_owned(), url: nats_url(), lease };
         let ended = tokio::time::timeout(3 * SOON, AssertUnwindSafe(test(&site)).catch_unwind());
         let ended = ended.await;
         let client = async_nats::connect(&site.url).await.expect("a server");
@@ -67,12 +77,12 @@ impl Site {
     }
 
     pub(crate) fn options(&self) -> NatsOptions {
-        NatsOptions::new(&self.url).prefix(&self.prefix).lease(LEASE)
+        NatsOptions::new(&self.url).prefix(&self.prefix).lease(self.lease)
     }
 
     /// What a server of the test's own has, which goes with it.
-    pub(crate) fn on(server: &PrivateNats) -> Self {
-        Self { prefix: "gesta".into(), url: server.url() }
+    pub(crate) fn on(server: &PrivateNats, lease: Duration) -> Self {
+        Self { prefix: "gesta".into(), url: server.url(), lease }
     }
 
     /// Another process would not be more of a stranger.
@@ -86,7 +96,7 @@ impl Site {
         let address = address.expect("an address").next().expect("an address");
         let proxy = Proxy::new(address).expect("a port");
         let url = format!("nats://{}", proxy.address());
-        let there = Self { prefix: self.prefix.clone(), url };
+        let there = Self { prefix: self.prefix.clone(), url, lease: self.lease };
         let broker = there.broker().await;
         (proxy, broker)
     }
@@ -113,7 +123,7 @@ impl Site {
             let begun = begun.get_or_insert_with(|| charter.clone());
             let has_lived = |(process, heart): (&String, &Heart)| {
                 let now = charter.members.get(process);
-                now.is_some_and(|now| now.beats > heart.beats + 2 * BEATS)
+                now.is_some_and(|now| now.beats > heart.beats + BEATS + 1)
             };
             if begun.members.iter().all(has_lived) {
                 return;

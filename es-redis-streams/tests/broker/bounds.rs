@@ -14,16 +14,21 @@ use super::{
 async fn a_publisher_waits_for_a_group_that_is_full_and_then_fails_for_all() {
     let Some(server) = server() else { return };
     let impatient = options(server.url()).backlog(10).within(Duration::from_millis(300));
-    let impatient = broker(impatient).await;
+    let impatient = soon(async || impatient.clone().broker().await.ok()).await;
     let patient = broker(options(server.url()).backlog(10)).await;
     let archive = Subscription::of(Group::new("archive").expect("a group"));
     let patterns = asks().patterns.remove(0);
     let mut archive = consume(&patient, archive.to(patterns)).await;
     let mut member = consume(&patient, asks().window(1)).await;
-    publish(&impatient, (0..10).map(message).collect()).await;
+    publish(&patient, (0..10).map(message).collect()).await;
     assert_eq!(take(&mut archive, 10).await.len(), 10);
-    let refused = impatient.publish(&orders(), vec![message("refused")]).await;
-    assert_eq!(refused.expect_err("there is no room").kind(), StoreErrorKind::Full);
+    // A server may be too slow for who is that impatient, and has refused nothing then.
+    let refused = soon(async || {
+        let refused = impatient.publish(&orders(), vec![message("refused")]).await;
+        let refused = refused.expect_err("there is no room").kind();
+        (refused != StoreErrorKind::Unknown).then_some(refused)
+    });
+    assert_eq!(refused.await, StoreErrorKind::Full);
     let waits = async { publish(&patient, vec![message("waits")]).await };
     let ((), seen) = futures_util::future::join(waits, take(&mut member, 11)).await;
     assert_eq!(seen[10], "waits");

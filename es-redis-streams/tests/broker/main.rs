@@ -7,6 +7,8 @@ mod damage;
 mod faults;
 mod killed;
 mod members;
+#[path = "../raw/mod.rs"]
+mod raw;
 mod sharing;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -55,8 +57,7 @@ async fn broker(options: RedisOptions) -> RedisBroker {
 }
 
 async fn raw(server: &PrivateRedis) -> MultiplexedConnection {
-    let client = redis::Client::open(server.url()).expect("an address");
-    client.get_multiplexed_async_connection().await.expect("a server")
+    raw::connect(server.url()).await
 }
 
 async fn said<T: redis::FromRedisValue>(raw: &mut MultiplexedConnection, words: &[&[u8]]) -> T {

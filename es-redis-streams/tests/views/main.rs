@@ -2,6 +2,8 @@
 //! which server is trusted.
 
 mod builds;
+#[path = "../raw/mod.rs"]
+mod raw;
 mod servers;
 mod steps;
 
@@ -39,8 +41,7 @@ async fn views(server: &PrivateRedis) -> RedisViews {
 }
 
 async fn raw(server: &PrivateRedis) -> MultiplexedConnection {
-    let client = redis::Client::open(server.url()).expect("an address");
-    client.get_multiplexed_async_connection().await.expect("a server")
+    raw::connect(server.url()).await
 }
 
 async fn said<T: redis::FromRedisValue>(raw: &mut MultiplexedConnection, words: &[&str]) -> T {

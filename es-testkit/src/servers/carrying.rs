@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::requests::{Piece, Requests, Wire};
 
@@ -19,6 +19,8 @@ use super::requests::{Piece, Requests, Wire};
 pub(super) struct Shared {
     wire: Wire,
     pub(super) rules: Mutex<Rules>,
+    /// Wakes whoever holds something back.
+    pub(super) released: Condvar,
     pub(super) forwarded: AtomicU64,
     pub(super) cuts: AtomicU64,
 }
@@ -30,6 +32,7 @@ pub(super) struct Rules {
     pub(super) mode: Mode,
     pub(super) delay: Duration,
     pub(super) trap: Option<Trap>,
+    pub(super) is_holding: bool,
     links: Vec<Arc<Link>>,
 }
 
@@ -57,6 +60,7 @@ pub(super) enum Fate {
     Swallowed,
     CutBefore,
     CutAfter,
+    CutAndHeld,
 }
 
 /// A client, its server, and whether what they say gets lost.
@@ -70,8 +74,10 @@ pub(super) struct Link {
 impl Shared {
     pub(super) fn new(to: SocketAddr, wire: Wire) -> Self {
         let (mode, delay) = (Mode::Pass, Duration::ZERO);
-        let rules = Mutex::new(Rules { to, mode, delay, trap: None, links: Vec::new() });
-        Self { wire, rules, forwarded: AtomicU64::new(0), cuts: AtomicU64::new(0) }
+        let (trap, is_holding, links) = (None, false, Vec::new());
+        let rules = Mutex::new(Rules { to, mode, delay, trap, is_holding, links });
+        let (released, forwarded, cuts) = (Condvar::new(), AtomicU64::new(0), AtomicU64::new(0));
+        Self { wire, rules, released, forwarded, cuts }
     }
 
     pub(super) fn accept(&self, listener: &TcpListener) {
@@ -114,6 +120,7 @@ impl Shared {
     /// A proxy that was closed in the meantime carries nothing.
     fn join(&self, link: &Arc<Link>) -> bool {
         let mut rules = self.rules.lock();
+        link.swallowed.store(rules.mode == Mode::Swallow, SeqCst);
         let open = rules.mode != Mode::Closed;
         rules.links.extend(open.then(|| Arc::clone(link)));
         open
@@ -128,13 +135,17 @@ impl Shared {
             match fate {
                 Fate::Swallowed => continue,
                 Fate::CutBefore => return Err(ErrorKind::ConnectionAborted.into()),
-                Fate::Forwarded | Fate::CutAfter => {
+                Fate::Forwarded | Fate::CutAfter | Fate::CutAndHeld => {
+                    if fate == Fate::CutAndHeld {
+                        link.leave_client();
+                        self.hold();
+                    }
                     // Before anybody can have an answer to it.
                     self.forwarded.fetch_add(u64::from(piece.batch.is_some()), SeqCst);
                     (&link.server).write_all(piece.bytes)?;
                 }
             }
-            if fate == Fate::CutAfter {
+            if fate != Fate::Forwarded {
                 break;
             }
         }
@@ -149,7 +160,7 @@ impl Shared {
             if count == 0 {
                 return Ok(());
             }
-            if !link.swallows(self.rules.lock().mode) {
+            if !link.swallowed.load(SeqCst) {
                 (&link.client).write_all(&bytes[..count])?;
             }
         }
@@ -157,7 +168,7 @@ impl Shared {
 
     fn fate(&self, link: &Link, piece: &Piece<'_>) -> Fate {
         let mut rules = self.rules.lock();
-        if link.swallows(rules.mode) {
+        if link.swallowed.load(SeqCst) {
             return Fate::Swallowed;
         }
         let Some(cut) = piece.batch.and_then(|batch| rules.spring(batch)) else {
@@ -166,6 +177,17 @@ impl Shared {
         self.cuts.fetch_add(1, SeqCst);
         link.swallowed.store(true, SeqCst);
         cut
+    }
+
+    /// Waits until it may go on.
+    fn hold(&self) {
+        let mut rules = self.rules.lock();
+        self.released.wait_while(&mut rules, |rules| rules.is_holding);
+    }
+
+    pub(super) fn release(&self, rules: &mut Rules) {
+        rules.is_holding = false;
+        self.released.notify_all();
     }
 
     pub(super) fn cut(&self, rules: &mut Rules) {
@@ -177,6 +199,14 @@ impl Shared {
 }
 
 impl Rules {
+    /// What is said from now on gets lost, whoever has to carry it and sleeps.
+    pub(super) fn swallow(&mut self) {
+        self.mode = Mode::Swallow;
+        for link in &self.links {
+            link.swallowed.store(true, SeqCst);
+        }
+    }
+
     /// Whether and how this batch is cut.
     fn spring(&mut self, batch: &[u8]) -> Option<Fate> {
         let trap = self.trap.as_mut()?;
@@ -187,14 +217,16 @@ impl Rules {
         if trap.left > 0 {
             return None;
         }
-        self.trap.take().map(|trap| trap.cut)
+        let cut = self.trap.take()?.cut;
+        self.is_holding |= cut == Fate::CutAndHeld;
+        Some(cut)
     }
 }
 
 impl Link {
-    /// Whether what is said now gets lost, as all that comes after it.
-    fn swallows(&self, mode: Mode) -> bool {
-        self.swallowed.fetch_or(mode == Mode::Swallow, SeqCst) || mode == Mode::Swallow
+    /// The client sees the end of the connection, and the server does not.
+    fn leave_client(&self) {
+        let _ = self.client.shutdown(Shutdown::Both);
     }
 
     /// Both sides see the end of the connection; who has ended it already does

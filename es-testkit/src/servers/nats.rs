@@ -1,12 +1,13 @@
 use std::{
     io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
+    path::Path,
     time::Duration,
 };
 
 use super::{
     ServerError,
-    single::{Server, Single, words},
+    single::{Ours, Server, Single, words},
 };
 
 /// The environment variable that names the program, if it is not on the path.
@@ -40,10 +41,11 @@ impl PrivateNats {
     /// [`ServerError::Unsupported`] if there is none.
     pub fn start() -> Result<Self, ServerError> {
         let program = std::env::var_os(NAMED).unwrap_or_else(|| "nats-server".into());
-        let server = Server { program, advice: ADVICE, answers: nats_answers };
+        let server = Server { program, advice: ADVICE, answers: is_ours };
         let single = Single::start(server, |port, folder| {
-            let to = ["--addr", "127.0.0.1", "--jetstream", "--port", port, "--store_dir"];
-            words(&to, folder)
+            let to = ["--addr", "127.0.0.1", "--jetstream", "--port", port, "--name"];
+            let named = words(&to, name(folder));
+            Ok(named.into_iter().chain(words(&["--store_dir"], folder)).collect())
         });
         single.map(Self)
     }
@@ -77,24 +79,34 @@ impl PrivateNats {
     }
 }
 
+/// What nobody else has.
+fn name(folder: &Path) -> String {
+    folder.to_string_lossy().replace(|sign: char| !sign.is_alphanumeric(), "-")
+}
+
+fn is_ours(address: SocketAddr, ours: Ours<'_>) -> bool {
+    greeting(address).is_ok_and(|said| said.contains(&name(ours.folder)))
+}
+
 /// Whether a NATS server with JetStream answers there that lets us in without a password.
 ///
 /// ```
 /// assert!(!es_testkit::servers::nats_answers(([127, 0, 0, 1], 1).into()));
 /// ```
 pub fn nats_answers(address: SocketAddr) -> bool {
+    greeting(address).is_ok()
+}
+
+/// What it says of itself, if it is such a server.
+fn greeting(address: SocketAddr) -> io::Result<String> {
     const PATIENCE: Duration = Duration::from_secs(1);
-    let asked = || {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut said = BufReader::new(stream.try_clone()?);
-        let mut line = String::new();
-        said.read_line(&mut line)?;
-        let has_streams = line.contains("\"jetstream\":true");
-        stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")?;
-        line.clear();
-        said.read_line(&mut line)?;
-        io::Result::Ok(has_streams && line.starts_with("PONG"))
-    };
-    asked().unwrap_or(false)
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut said = BufReader::new(stream.try_clone()?);
+    let (mut greeting, mut answer) = (String::new(), String::new());
+    said.read_line(&mut greeting)?;
+    stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")?;
+    said.read_line(&mut answer)?;
+    let is_such = greeting.contains("\"jetstream\":true") && answer.starts_with("PONG");
+    is_such.then_some(greeting).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -96,13 +96,15 @@ impl Proxy {
         self.shared.rules.lock().mode = Mode::Refuse;
     }
 
-    /// Takes what both sides say and loses it, also from connections that are
-    /// still to come. What has lost something stays dumb until it is cut.
+    /// Takes what both sides say and loses it, on all connections that there are
+    /// and those that are still to come. They stay dumb until they are cut,
+    /// whether they have lost something or not.
     pub fn swallow(&self) {
-        self.shared.rules.lock().mode = Mode::Swallow;
+        self.shared.rules.lock().swallow();
     }
 
-    /// Ends [`refuse`](Self::refuse) and [`swallow`](Self::swallow).
+    /// Ends [`refuse`](Self::refuse) and [`swallow`](Self::swallow) for
+    /// connections that are still to come.
     pub fn pass(&self) {
         self.shared.rules.lock().mode = Mode::Pass;
     }
@@ -119,8 +121,8 @@ impl Proxy {
     /// simple Query, on any connection; without [`postgres`](Self::postgres),
     /// whatever arrives together. Statements that were prepared earlier are in
     /// it by their name only; their parameters are there in full. One cut waits
-    /// at a time: a later call of this or [`cut_before`](Self::cut_before) takes
-    /// its place. `matches` must not ask the proxy for anything.
+    /// at a time: a later call of this, [`cut_before`](Self::cut_before) or
+    /// [`cut_and_hold`](Self::cut_and_hold) takes its place. `matches` must not ask the proxy for anything.
     pub fn cut_after(&self, n: u64, matches: impl FnMut(&[u8]) -> bool + Send + 'static) {
         self.set_trap(Trap::new(n, matches, Fate::CutAfter));
     }
@@ -129,6 +131,19 @@ impl Proxy {
     /// batch. To the client it is the same as [`cut_after`](Self::cut_after).
     pub fn cut_before(&self, n: u64, matches: impl FnMut(&[u8]) -> bool + Send + 'static) {
         self.set_trap(Trap::new(n, matches, Fate::CutBefore));
+    }
+
+    /// Cuts one connection, and holds the `n`-th matching batch back: the server
+    /// gets it when the test says [`release`](Self::release), and may have heard
+    /// others in the meantime. To the client it is the same as
+    /// [`cut_before`](Self::cut_before).
+    pub fn cut_and_hold(&self, n: u64, matches: impl FnMut(&[u8]) -> bool + Send + 'static) {
+        self.set_trap(Trap::new(n, matches, Fate::CutAndHeld));
+    }
+
+    /// Lets the server have what was held back.
+    pub fn release(&self) {
+        self.shared.release(&mut self.shared.rules.lock());
     }
 
     /// How many batches have been forwarded.
@@ -162,6 +177,7 @@ impl Drop for Proxy {
         let mut rules = self.shared.rules.lock();
         rules.mode = Mode::Closed;
         self.shared.cut(&mut rules);
+        self.shared.release(&mut rules);
         drop(rules);
         // Wakes the thread that accepts, which waits for the others.
         let _ = TcpStream::connect(self.address);

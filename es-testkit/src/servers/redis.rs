@@ -1,13 +1,13 @@
 use std::{
     ffi::OsString,
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
 use super::{
     ServerError,
-    single::{Server, Single, free_port, words},
+    single::{Ours, Server, Single, free_port, words},
 };
 
 const ADVICE: &str = "no `redis-server` on the path: install the package `redis-server`";
@@ -45,13 +45,16 @@ impl PrivateRedis {
     ///
     /// As [`start`](Self::start).
     pub fn start_with(settings: &[&str]) -> Result<Self, ServerError> {
+        Self::start_as(|| Ok(settings.iter().map(OsString::from).collect()))
+    }
+
+    fn start_as(settings: impl Fn() -> io::Result<Vec<OsString>>) -> Result<Self, ServerError> {
         let program = "redis-server".into();
-        let server = Server { program, advice: ADVICE, answers: redis_answers };
+        let server = Server { program, advice: ADVICE, answers: is_ours };
         let single = Single::start(server, |port, folder| {
             let keeps = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
             let to = [&keeps[..], &["--port", port, "--dir"]].concat();
-            let settings = settings.iter().map(OsString::from);
-            words(&to, folder).into_iter().chain(settings).collect()
+            Ok(words(&to, folder).into_iter().chain(settings()?).collect())
         });
         single.map(Self)
     }
@@ -62,8 +65,10 @@ impl PrivateRedis {
     ///
     /// As [`start`](Self::start).
     pub fn start_node() -> Result<Self, ServerError> {
-        let bus = free_port()?.to_string();
-        Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+        Self::start_as(|| {
+            let bus = free_port()?.to_string();
+            Ok(words(&["--cluster-enabled", "yes", "--cluster-port"], bus))
+        })
     }
 
     /// Where it answers.
@@ -95,16 +100,34 @@ impl PrivateRedis {
     }
 }
 
+fn is_ours(address: SocketAddr, ours: Ours<'_>) -> bool {
+    let process = || {
+        let mut stream = connected(address)?;
+        stream.write_all(b"INFO server\r\nQUIT\r\n")?;
+        let is_process = |line: &io::Result<String>| {
+            line.as_ref().is_ok_and(|line| line.starts_with("process_id:"))
+        };
+        BufReader::new(stream).lines().take_while(Result::is_ok).find(is_process).transpose()
+    };
+    let due = format!("process_id:{}", ours.process);
+    redis_answers(address) && process().is_ok_and(|process| process == Some(due))
+}
+
+fn connected(address: SocketAddr) -> io::Result<TcpStream> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
 /// Whether a Redis answers there that lets us in without a password.
 ///
 /// ```
 /// assert!(!es_testkit::servers::redis_answers(([127, 0, 0, 1], 1).into()));
 /// ```
 pub fn redis_answers(address: SocketAddr) -> bool {
-    const PATIENCE: Duration = Duration::from_secs(1);
     let asked = || {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = connected(address)?;
         stream.write_all(b"PING\r\n")?;
         let mut answer = [0; 5];
         stream.read_exact(&mut answer)?;

@@ -16,6 +16,8 @@ use super::ServerError;
 const STEP: Duration = Duration::from_millis(10);
 /// Twenty seconds.
 const STEPS_UNTIL_READY: usize = 2_000;
+/// How many ports are tried: somebody else may take one before the server does.
+const TRIES: usize = 3;
 
 /// A server that is one process, with a folder and a port of 127.0.0.1 of its own. It is
 /// killed when it is dropped.
@@ -23,40 +25,60 @@ const STEPS_UNTIL_READY: usize = 2_000;
 pub(super) struct Single {
     server: Server,
     arguments: Vec<OsString>,
-    port: u16,
-    _folder: TempDir,
+    port: Port,
+    folder: TempDir,
     running: Option<Child>,
 }
 
 /// What kind of server it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Server {
     pub(super) program: OsString,
     /// What to do if there is no such program.
     pub(super) advice: &'static str,
-    /// Whether one answers there.
-    pub(super) answers: fn(SocketAddr) -> bool,
+    /// Whether this one answers there, and not another.
+    pub(super) answers: fn(SocketAddr, Ours<'_>) -> bool,
+}
+
+/// What tells a server from another one that answers at its port.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ours<'a> {
+    pub(super) process: u32,
+    pub(super) folder: &'a Path,
 }
 
 impl Single {
     /// Starts one, with the arguments that its port and its folder need.
     pub(super) fn start(
         server: Server,
-        arguments: impl FnOnce(&str, &Path) -> Vec<OsString>,
+        arguments: impl Fn(&str, &Path) -> io::Result<Vec<OsString>>,
     ) -> Result<Self, ServerError> {
-        let (port, folder) = (free_port()?, tempfile::tempdir()?);
-        let arguments = arguments(&port.to_string(), folder.path());
-        let mut single = Self { server, arguments, port, _folder: folder, running: None };
+        let mut tries = 1;
+        loop {
+            match Self::try_start(server.clone(), &arguments) {
+                Err(ServerError::Failed { .. }) if tries < TRIES => tries += 1,
+                started => return started,
+            }
+        }
+    }
+
+    fn try_start(
+        server: Server,
+        arguments: impl Fn(&str, &Path) -> io::Result<Vec<OsString>>,
+    ) -> Result<Self, ServerError> {
+        let (port, folder) = (Port::reserve()?, tempfile::tempdir()?);
+        let arguments = arguments(&port.number.to_string(), folder.path())?;
+        let mut single = Self { server, arguments, port, folder, running: None };
         single.restart()?;
         Ok(single)
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.port
+        self.port.number
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (Ipv4Addr::LOCALHOST, self.port()).into()
     }
 
     pub(super) fn kill(&mut self) -> Result<(), ServerError> {
@@ -73,7 +95,7 @@ impl Single {
             Some(running) => running,
             None => self.server.spawn(&self.arguments)?,
         };
-        self.server.ready(self.running.insert(running), address)
+        self.server.ready(self.running.insert(running), address, self.folder.path())
     }
 }
 
@@ -88,12 +110,18 @@ impl Server {
     }
 
     /// Waits until it answers.
-    fn ready(&self, running: &mut Child, address: SocketAddr) -> Result<(), ServerError> {
+    fn ready(
+        &self,
+        running: &mut Child,
+        address: SocketAddr,
+        folder: &Path,
+    ) -> Result<(), ServerError> {
+        let ours = Ours { process: running.id(), folder };
         for _ in 0..STEPS_UNTIL_READY {
             if running.try_wait()?.is_some() {
                 return Err(self.failed("it ended at once".into()));
             }
-            if (self.answers)(address) {
+            if (self.answers)(address, ours) {
                 return Ok(());
             }
             thread::sleep(STEP);
@@ -117,6 +145,31 @@ fn if_alive(mut running: Child) -> io::Result<Option<Child>> {
     Ok(running.try_wait()?.is_none().then_some(running))
 }
 
+/// A port of 127.0.0.1 for a server that goes and comes.
+#[derive(Debug)]
+struct Port {
+    number: u16,
+    /// Bound to it, so that nobody is given it who asks for any port; a server that asks for
+    /// this one may have it, as nobody listens here. Elsewhere it could not.
+    #[cfg(target_os = "linux")]
+    _held: tokio::net::TcpSocket,
+}
+
+impl Port {
+    #[cfg(target_os = "linux")]
+    fn reserve() -> io::Result<Self> {
+        let held = tokio::net::TcpSocket::new_v4()?;
+        held.set_reuseaddr(true)?;
+        held.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        Ok(Self { number: held.local_addr()?.port(), _held: held })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn reserve() -> io::Result<Self> {
+        Ok(Self { number: free_port()? })
+    }
+}
+
 /// A port that nobody has, for now.
 pub(super) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
@@ -134,14 +187,25 @@ mod tests {
 
     fn started(program: &str) -> ServerError {
         let advice = "install it";
-        let server = Server { program: program.into(), advice, answers: |_| false };
-        Single::start(server, |port, _| words(&[], port)).expect_err("no server")
+        let server = Server { program: program.into(), advice, answers: |_, _| false };
+        Single::start(server, |port, _| Ok(words(&[], port))).expect_err("no server")
     }
 
     #[test]
     fn a_server_that_ends_at_once_is_not_waited_for() {
         let error = started("false").to_string();
         assert!(error.contains("it ended at once"), "{error}");
+    }
+
+    /// While it does not run, many others ask for one.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_port_is_given_to_who_asks_for_it_and_to_nobody_else() {
+        let port = Port::reserve().expect("a port");
+        for _ in 0..100 {
+            assert_ne!(free_port().expect("another port"), port.number);
+        }
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port.number)).expect("the port");
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn over(broker: impl Broker + Clone, bug: Option<BrokerBug>) -> EventBus {
 ///
 /// [`StoreError`] if it cannot be reached.
 pub async fn redis(url: &str) -> Result<RedisBroker, StoreError> {
-    RedisOptions::new(url).lease(LEASE).within(Duration::from_secs(2)).broker().await
+    RedisOptions::new(url).lease(LEASE).broker().await
 }
 
 async fn nats(url: &str) -> Result<NatsBroker, StoreError> {

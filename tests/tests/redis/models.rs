@@ -10,7 +10,7 @@ use es_core::{
 };
 use es_redis_streams::{RedisOptions, RedisTx, RedisViews, cmd};
 use es_testkit::{SeededRandom, servers::PrivateRedis};
-use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use serde::{Deserialize, Serialize};
 
 use crate::server;
@@ -133,8 +133,7 @@ impl Scene {
     }
 
     async fn views(&self) -> RedisViews {
-        let options = RedisOptions::new(self.server.url()).within(LEASE);
-        options.views().await.unwrap()
+        RedisOptions::new(self.server.url()).views().await.unwrap()
     }
 
     async fn projector(&self) -> Projector<RedisViews> {
@@ -146,8 +145,11 @@ impl Scene {
     }
 
     async fn raw(&self) -> MultiplexedConnection {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(LONG))
+            .set_response_timeout(Some(LONG));
         let client = redis::Client::open(self.server.url()).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
     async fn fold(&self) -> Shown {
