@@ -14,7 +14,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, future::join_all};
 use tokio::sync::mpsc;
 
 use crate::site::{
-    LEASE, SOON, Seen, Site, asks, group, hold, in_turns, keyed, message, next, publish, take,
+    HELD, LEASE, SOON, Seen, Site, asks, group, hold, in_turns, keyed, message, next, publish, take,
 };
 
 /// Tells the other program of this file that it is one, and at which prefix.
@@ -178,7 +178,7 @@ async fn a_dead_letter_that_nobody_confirmed_goes_when_its_message_is_handled() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_needs_long_to_begin_is_not_taken_for_dead() {
     const LETTERS: usize = 600;
-    Site::run(async |site| {
+    Site::run_for(HELD, async |site| {
         let ((proxy, slow), other) = (site.behind_a_proxy().await, site.broker().await);
         let asks = || asks("orders").parking();
         let mut first = other.consume(asks()).await.expect("a member");

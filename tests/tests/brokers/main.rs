@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod controls;
+mod health;
 mod kills;
 mod lives;
 mod place;
