@@ -167,8 +167,6 @@ pub(crate) fn version(connection: &Connection) -> Result<usize, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may fail")]
-
     use std::thread;
 
     use super::*;
