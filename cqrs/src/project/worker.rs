@@ -37,6 +37,8 @@ const MOMENT: Duration = Duration::from_millis(50);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// The share of a lease after which it begins anew.
 const RENEWALS: u32 = 3;
+/// How often it is tried again to hand over: whoever stops is not to be held up for long.
+const HANDS_OVER: u32 = 3;
 /// How often a take-over begins anew because the builds have changed meanwhile.
 const TRIES: u32 = 20;
 /// Most loops that end while nobody looks.
@@ -308,10 +310,19 @@ impl<V: Views> Worker<V> {
         self.give(&given).await
     }
 
-    /// Lets others have these parts from now on.
+    /// Lets others have these parts from now on. Who does not hear of it waits for the end of
+    /// the lease, so it is tried more than once: a connection that broke meanwhile shows first
+    /// when it is used.
     async fn give(&self, parts: &[(Part, u64)]) -> Result<(), ProjectionError> {
         failpoint!("worker.before_hand_over");
-        self.inner.views.renew(&self.owner, parts, Duration::ZERO).await?;
+        let mut tries = 0;
+        while let Err(error) = self.inner.views.renew(&self.owner, parts, Duration::ZERO).await {
+            if !error.is_transient() || tries == HANDS_OVER {
+                return Err(error.into());
+            }
+            tries += 1;
+            self.inner.world.sleep(MOMENT * tries).await;
+        }
         failpoint!("worker.after_hand_over");
         Ok(())
     }

@@ -361,6 +361,25 @@ async fn a_follower_that_is_fenced_while_the_store_is_away_takes_its_part_again(
     projecting.stop().await.unwrap();
 }
 
+/// A connection that broke meanwhile shows first when it is used.
+#[tokio::test]
+async fn parts_are_handed_over_at_the_second_try() {
+    let (store, views) = (MemoryStore::new(), MemoryViews::new());
+    let hooked = Hooked::new(&views);
+    // So long that nothing is renewed meanwhile.
+    let projecting = worker(&store, &hooked).lease(LONG * 10).start_worker();
+    shared(&views, &[8]).await;
+    let once = Once::default();
+    let fails = once.clone();
+    hooked.before(move |op| {
+        let outcome = if matches!(op, Op::Renew(_)) { fails.fail() } else { Ok(()) };
+        async move { outcome }
+    });
+    projecting.stop().await.unwrap();
+    assert!(once.has_failed());
+    assert_eq!(owners(&views).await, BTreeMap::from([(None, 8)]));
+}
+
 /// Somebody gives the rebuild up between two looks of the worker that is about to let
 /// it answer.
 #[tokio::test]
