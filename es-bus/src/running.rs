@@ -108,7 +108,10 @@ impl Running {
     pub async fn health(&self) -> Health {
         let asked = DeadLetterQuery::of(self.group().clone()).limit(1);
         let away = tokio::select! {
-            answer = self.worker.broker.dead_letters(asked) => answer.err().map(|e| e.to_string()),
+            // One who says that a letter cannot be read is there.
+            answer = self.worker.broker.dead_letters(asked) => {
+                answer.err().filter(StoreError::is_transient).map(|error| error.to_string())
+            }
             () = self.world.sleep(ANSWERS_WITHIN) => Some("it does not answer".into()),
         };
         if let Some(why) = away {

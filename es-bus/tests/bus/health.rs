@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -109,11 +109,13 @@ pub(crate) struct Away {
     is_away: watch::Sender<bool>,
     /// How often a group may be joined before it goes by itself.
     joins: AtomicUsize,
+    is_damaged: AtomicBool,
 }
 
 impl Away {
     pub(crate) fn of(broker: MemoryBroker, is_away: watch::Sender<bool>) -> Self {
-        Self { broker, is_away, joins: AtomicUsize::new(usize::MAX) }
+        let (joins, is_damaged) = (AtomicUsize::new(usize::MAX), AtomicBool::new(false));
+        Self { broker, is_away, joins, is_damaged }
     }
 
     pub(crate) fn goes_after(&self, joins: usize) {
@@ -159,6 +161,9 @@ impl DeadLetters for Away {
         if *self.is_away.borrow() {
             return Err(away());
         }
+        if self.is_damaged.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Corrupt, "a letter cannot be read"));
+        }
         self.broker.dead_letters(query).await
     }
 
@@ -196,4 +201,13 @@ async fn an_endpoint_whose_broker_is_away_is_unhealthy_until_it_has_joined_again
     assert_eq!(running.health().await, Health::Healthy);
     bus.publish(&placed(1)).await.unwrap();
     until(|| clerk.handled() == [1]).await;
+}
+
+#[tokio::test]
+async fn a_broker_with_a_letter_that_cannot_be_read_is_there() {
+    let scene = Scene::new();
+    let away = Away::of(scene.broker.clone(), watch::channel(false).0);
+    away.is_damaged.store(true, Ordering::SeqCst);
+    let running = EventBus::new(away).subscribe(scene.endpoint(|e| e)).await.unwrap();
+    assert_eq!(running.health().await, Health::Healthy);
 }
