@@ -1,4 +1,4 @@
-use std::{fs::File, io::Read, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use es_core::{StoreError, StoreErrorKind};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
@@ -14,7 +14,6 @@ const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// Opens the file for writing, and makes or migrates it.
 pub(crate) fn open_writer(options: &SqliteOptions) -> Result<Connection, StoreError> {
-    check_length(&options.path)?;
     let connection = open(options, OpenFlags::SQLITE_OPEN_CREATE)?;
     migrate::migrate(&connection)?;
     let level = match options.synchronous {
@@ -46,6 +45,7 @@ fn open(options: &SqliteOptions, create: OpenFlags) -> Result<Connection, StoreE
     connection.pragma_update(None, "cache_size", -kibibytes).map_err(store_error)?;
     // Somebody else's file must be refused before its journal is changed.
     migrate::version(&connection)?;
+    check_length(&connection, &options.path)?;
     let mode = write_ahead(&connection, options.busy_timeout)?;
     if mode != "wal" {
         let message = format!("the file cannot use a write-ahead log, its journal is {mode:?}");
@@ -70,39 +70,29 @@ fn write_ahead(connection: &Connection, patience: Duration) -> Result<String, St
 }
 
 /// Notices a file that lost its tail, which SQLite would see only when it comes
-/// to read there.
-fn check_length(path: &Path) -> Result<(), StoreError> {
-    let unreadable = |e: std::io::Error| {
-        let message = format!("the file cannot be read: {e}");
-        StoreError::new(StoreErrorKind::Unavailable, message).because(e)
-    };
-    let mut header = [0_u8; 32];
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(unreadable(e)),
-    };
-    if file.metadata().map_err(unreadable)?.len() == 0 {
-        return Ok(());
-    }
-    if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
-        return Err(damaged("the file is no SQLite database"));
-    }
-    let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        bytes => u64::from(bytes),
-    };
-    let pages = u64::from(u32::from_be_bytes([header[28], header[29], header[30], header[31]]));
+/// to read there. It does not open the file: to close it again would take the locks of the
+/// whole process, and another process would delete the log under our appends
+/// (<https://sqlite.org/howtocorrupt.html>, 2.2).
+fn check_length(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = number("page_count").map_err(store_error)?;
+    let promised = pages * number("page_size").map_err(store_error)?;
     let has_log = path
         .with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
     let logged = has_log.metadata().is_ok_and(|log| log.len() > 0);
-    // Measured last: a closing process writes the header, then the tail, and only
-    // then deletes the log.
-    let length = file.metadata().map_err(unreadable)?.len();
-    if !logged && length < pages * page_bytes {
+    // Measured last: a closing process writes the pages, and only then deletes the log.
+    let length = path.metadata().map_err(|e| {
+        let message = format!("the file cannot be read: {e}");
+        StoreError::new(StoreErrorKind::Unavailable, message).because(e)
+    })?;
+    // SQLite takes one byte for none.
+    if length.len() == 1 {
+        return Err(damaged("the file is no SQLite database"));
+    }
+    if !logged && length.len() < promised.unsigned_abs() {
         return Err(damaged(format!(
-            "the file has {length} bytes where its header promises {}, its tail is missing",
-            pages * page_bytes
+            "the file has {} bytes where its header promises {promised}, its tail is missing",
+            length.len()
         )));
     }
     Ok(())

@@ -93,10 +93,14 @@ fn transaction<T>(
     work: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     connection.execute_batch(begin).map_err(store_error)?;
-    let outcome = work(connection);
-    let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    connection.execute_batch(end).map_err(store_error)?;
-    outcome
+    match work(connection) {
+        Ok(done) => connection.execute_batch("COMMIT").map_err(store_error).map(|()| done),
+        Err(error) => {
+            // On a full disk SQLite has rolled back by itself.
+            let _ = connection.execute_batch("ROLLBACK");
+            Err(error)
+        }
+    }
 }
 
 fn bring_up(connection: &Connection) -> Result<(), StoreError> {

@@ -28,6 +28,23 @@ async fn two_writers_share_one_order() {
     assert_eq!(versions, (1..=100).collect::<Vec<_>>());
 }
 
+/// Whoever opens the file once more in a process must not take its locks: the other process,
+/// which comes and goes, would believe that it is alone and delete the log.
+#[tokio::test]
+async fn what_is_appended_after_another_process_has_come_and_gone_is_there() {
+    let folder = Folder::new();
+    let store = folder.open().await;
+    store.append(batch(&stream("a"), "{}")).await.unwrap();
+    let again = folder.open().await;
+    let mut other = std::process::Command::new(env!("CARGO_BIN_EXE_worker"));
+    other.arg(folder.path()).args(["0", "5"]).stdout(std::process::Stdio::null());
+    assert!(other.status().unwrap().success());
+    store.append(batch(&stream("a"), "{}")).await.unwrap();
+    let seen = folder.raw().query_row("SELECT count(*) FROM events", [], |row| row.get(0));
+    assert_eq!(seen, Ok(7));
+    again.close().await;
+}
+
 #[tokio::test]
 async fn what_a_writer_remembers_is_not_older_than_what_the_other_wrote() {
     let folder = Folder::new();
