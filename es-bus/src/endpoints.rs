@@ -52,7 +52,8 @@ impl Endpoints {
         self.0.iter()
     }
 
-    /// Starts all of them, or none.
+    /// Starts one after the other. If one cannot be started, those before it are drained, and
+    /// their groups stay.
     ///
     /// # Errors
     ///

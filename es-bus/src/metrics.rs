@@ -122,7 +122,7 @@ pub(crate) async fn tell_dead_letters(
     mut stopping: watch::Receiver<Stop>,
 ) {
     const PAUSE: Duration = Duration::from_secs(60);
-    const MOST: usize = 1_000;
+    const MOST: usize = 100;
     let told = gauge!("event_bus_dlq_size", "group" => letters.group.to_string());
     loop {
         let counted =

@@ -90,7 +90,9 @@ pub(crate) async fn connect(
         to = to.options(SEARCHING);
     }
     if !options.is_behind_pooler && purpose == Purpose::Writing {
-        to = to.options([lock_timeout(options.busy_timeout)]);
+        // Sooner than we give up: who is not answered does not know what became of it.
+        let busy = options.busy_timeout.min(options.patience / 2);
+        to = to.options([lock_timeout(busy)]);
     }
     if !options.is_behind_pooler && purpose == Purpose::Projecting {
         to = to.options([AWAKE]).options([lock_timeout(options.patience)]);

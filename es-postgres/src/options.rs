@@ -129,7 +129,8 @@ impl PostgresOptions {
     }
 
     /// Sets how long an append waits for the row of a stream that another transaction
-    /// holds, before it is `Busy`; 1 s by default. Who holds one for longer keeps no
+    /// holds, before it is `Busy`; 1 s by default, and half of the
+    /// [patience](Self::patience) at most. Who holds one for longer keeps no
     /// others from appending. [Behind a pooler](Self::behind_pooler) the server's own
     /// `lock_timeout` counts.
     #[must_use]

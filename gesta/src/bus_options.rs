@@ -57,6 +57,25 @@ enum Broker {
 const BROKERS: [(&str, &[&str]); 3] =
     [("memory", &["memory"]), ("redis", &["redis", "rediss"]), ("nats", &["nats", "tls"])];
 
+/// All that are read.
+const VARIABLES: [&str; 15] = [
+    "EVENT_BUS_URL",
+    "EVENT_BUS_ADAPTER",
+    "EVENT_BUS_MEMORY_MAX_HISTORY",
+    "EVENT_BUS_MEMORY_PERSIST",
+    "EVENT_BUS_DEFAULT_MAX_RETRIES",
+    "EVENT_BUS_DEFAULT_AUTO_ACK",
+    "EVENT_BUS_DEFAULT_USE_DLQ",
+    "SERVICE_NAME",
+    "NATS_URL",
+    "REDIS_URL",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_PASSWORD",
+    "REDIS_DB",
+    "REDIS_TLS",
+];
+
 impl BusOptions {
     /// The broker at this address.
     ///
@@ -97,7 +116,12 @@ impl BusOptions {
     /// message is settled by what its handler returns; `EVENT_BUS_DEFAULT_USE_DLQ=false`, since
     /// what failed is kept; `EVENT_BUS_MEMORY_PERSIST=true`; `REDIS_TLS=true`.
     pub fn from_env() -> Result<Self, StoreError> {
-        Self::from_variables(|name| std::env::var(name).ok())
+        let is_unreadable =
+            |name: &&&str| std::env::var_os(name).is_some_and(|value| value.to_str().is_none());
+        match VARIABLES.iter().find(is_unreadable) {
+            Some(name) => Err(invalid(format!("{name} cannot be read: it is no Unicode"))),
+            None => Self::from_variables(|name| std::env::var(name).ok()),
+        }
     }
 
     /// As [`from_env`](Self::from_env), of variables that come from elsewhere.
@@ -107,11 +131,9 @@ impl BusOptions {
     /// As of [`from_env`](Self::from_env).
     pub fn from_variables(variables: impl Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
         let get = |name: &str| variables(name).filter(|value| !value.is_empty());
-        refuse_what_a_bus_never_does(&get)?;
-        let mut options = match get("EVENT_BUS_URL") {
-            Some(url) => Self::from_url(&url)?,
-            None => Self::from_url(&address(&get)?)?,
-        };
+        let url = get("EVENT_BUS_URL").map_or_else(|| address(&get), Ok)?;
+        refuse_what_a_bus_never_does(&get, &url)?;
+        let mut options = Self::from_url(&url)?;
         options.source = get("SERVICE_NAME");
         if let Some(retries) = get("EVENT_BUS_DEFAULT_MAX_RETRIES") {
             let retries: u32 = number("EVENT_BUS_DEFAULT_MAX_RETRIES", &retries)?;
@@ -149,7 +171,9 @@ impl Broker {
             "memory" if ["memory:", "memory://"].contains(&address) => {
                 Ok(Self::Memory { history: MemoryBroker::HISTORY })
             }
-            "memory" => Err(invalid(format!("memory is no place, take memory: for {address:?}"))),
+            "memory" => {
+                Err(invalid("memory is no place, take memory: and nothing behind it".into()))
+            }
             #[cfg(feature = "redis")]
             "redis" | "rediss" => Ok(Self::Redis(RedisOptions::new(address))),
             #[cfg(feature = "nats")]
@@ -204,26 +228,43 @@ fn address(get: &impl Fn(&str) -> Option<String>) -> Result<String, StoreError> 
                 format!("redis://{}{host}:{port}/{database}", user.unwrap_or_default())
             }
         },
-        "nats" => or("NATS_URL", "nats://127.0.0.1:4222"),
+        "nats" => match or("NATS_URL", "nats://127.0.0.1:4222") {
+            url if url.contains("://") => url,
+            host => format!("nats://{host}"),
+        },
         other => return Err(unknown(other)),
     })
 }
 
-fn refuse_what_a_bus_never_does(get: &impl Fn(&str) -> Option<String>) -> Result<(), StoreError> {
-    const NEVER: [(&str, bool, &str); 4] = [
-        ("EVENT_BUS_DEFAULT_AUTO_ACK", false, "a message is settled by what its handler returns"),
-        ("EVENT_BUS_DEFAULT_USE_DLQ", false, "what cannot be handled is kept, discard it by hand"),
-        ("EVENT_BUS_MEMORY_PERSIST", true, "memory is not kept, take redis or nats"),
-        ("REDIS_TLS", true, "the connection to Redis is not encrypted, take a tunnel"),
+fn refuse_what_a_bus_never_does(
+    get: &impl Fn(&str) -> Option<String>,
+    url: &str,
+) -> Result<(), StoreError> {
+    // What it concerns, what it cannot be, and why.
+    const NEVER: [(&str, &str, bool, &str); 4] = [
+        (
+            "",
+            "EVENT_BUS_DEFAULT_AUTO_ACK",
+            false,
+            "a message is settled by what its handler returns",
+        ),
+        (
+            "",
+            "EVENT_BUS_DEFAULT_USE_DLQ",
+            false,
+            "what cannot be handled is kept, discard it by hand",
+        ),
+        ("memory", "EVENT_BUS_MEMORY_PERSIST", true, "memory is not kept, take redis or nats"),
+        ("redis", "REDIS_TLS", true, "the connection is not encrypted, take a tunnel"),
     ];
-    for (name, never, why) in NEVER {
+    for (_, name, never, why) in NEVER.iter().filter(|one| url.starts_with(one.0)) {
         let Some(value) = get(name) else { continue };
         let is_on = match value.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
             _ => return Err(invalid(format!("{name} is true or false, not {value:?}"))),
         };
-        if is_on == never {
+        if is_on == *never {
             let message = format!("{name}={value} cannot be: {why}");
             return Err(StoreError::new(StoreErrorKind::Unsupported, message));
         }
@@ -235,7 +276,19 @@ fn invalid(message: String) -> StoreError {
     StoreError::new(StoreErrorKind::Invalid, message)
 }
 
+/// Anything else may be a part of a password.
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+fn malformed() -> StoreError {
+    invalid("the address is malformed, write ? # @ : / in a password as %3F %23 %40 %3A %2F".into())
+}
+
 fn unknown(scheme: &str) -> StoreError {
+    if !is_word(scheme) {
+        return malformed();
+    }
     match BROKERS.iter().find(|(_, schemes)| schemes.contains(&scheme)) {
         Some((name, _)) => {
             let message = format!("this program was built without the feature {name} of gesta");
@@ -249,18 +302,21 @@ fn unknown(scheme: &str) -> StoreError {
 }
 
 fn no_parameter(name: &str) -> StoreError {
+    if !is_word(name) {
+        return malformed();
+    }
     invalid(format!("{name:?} is no parameter of this broker, see gesta::bus::BusOptions"))
 }
 
 fn number<T: FromStr>(name: &str, value: &str) -> Result<T, StoreError> {
-    value.parse().map_err(|_| invalid(format!("{name} is a number, not {value:?}")))
+    value.parse().map_err(|_| invalid(format!("{name} is a number, and is set to something else")))
 }
 
 #[cfg(any(feature = "redis", feature = "nats"))]
 fn seconds(name: &str, value: &str) -> Result<Duration, StoreError> {
     let seconds: f64 = number(name, value)?;
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| invalid(format!("{name} is a number of seconds, not {value:?}")))
+        .map_err(|_| invalid(format!("{name} is a number of seconds, from 0 on")))
 }
 
 /// With what means something in an address written as its bytes.

@@ -119,13 +119,36 @@ fn what_cannot_be_is_told_with_what_can() {
         (("EVENT_BUS_DEFAULT_AUTO_ACK", "false"), Unsupported, "what its handler returns"),
         (("EVENT_BUS_DEFAULT_USE_DLQ", "0"), Unsupported, "is kept"),
         (("EVENT_BUS_MEMORY_PERSIST", "TRUE"), Unsupported, "take redis or nats"),
-        (("REDIS_TLS", "maybe"), Invalid, "true or false"),
     ] {
         let (found, message) = refused(variables(&[set]));
         assert_eq!((found, message.contains(told)), (kind, true), "{set:?}: {message}");
     }
-    for fine in ["EVENT_BUS_DEFAULT_AUTO_ACK", "EVENT_BUS_DEFAULT_USE_DLQ"] {
+    for fine in ["EVENT_BUS_DEFAULT_AUTO_ACK", "EVENT_BUS_DEFAULT_USE_DLQ", "REDIS_TLS"] {
         variables(&[(fine, "true")]).unwrap();
+    }
+    let redis = ("EVENT_BUS_ADAPTER", "redis");
+    for (value, kind) in [("true", Unsupported), ("maybe", Invalid)] {
+        assert_eq!(refused(variables(&[redis, ("REDIS_TLS", value)])).0, kind);
+    }
+    variables(&[("EVENT_BUS_ADAPTER", "nats"), ("NATS_URL", "localhost:4222")]).unwrap();
+}
+
+/// Whose signs mean something in an address that is not escaped.
+#[test]
+fn no_part_of_a_password_is_told() {
+    for url in [
+        "redis://:pa?ssw0rd@host:6379",
+        "redis://:pa?ssw0rd=1@host:6379",
+        "ssw0rd@host",
+        "memory:ssw0rd",
+        "nats://user:pa?ssw0rd@host",
+    ] {
+        let (kind, message) = refused(BusOptions::from_url(url));
+        assert_eq!(
+            (kind, message.contains("ssw0rd")),
+            (StoreErrorKind::Invalid, false),
+            "{message}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use es_core::{Build, BuildChange, Name, Part, StoreErrorKind, Taking, Views, failpoint};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -39,6 +39,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 const RENEWALS: u32 = 3;
 /// How often it is tried again to hand over: whoever stops is not to be held up for long.
 const HANDS_OVER: u32 = 3;
+const HANDS_OVER_WITHIN: TimeDelta = TimeDelta::seconds(2);
 /// How often a take-over begins anew because the builds have changed meanwhile.
 const TRIES: u32 = 20;
 /// Most loops that end while nobody looks.
@@ -315,9 +316,11 @@ impl<V: Views> Worker<V> {
     /// when it is used.
     async fn give(&self, parts: &[(Part, u64)]) -> Result<(), ProjectionError> {
         failpoint!("worker.before_hand_over");
-        let mut tries = 0;
+        let (mut tries, began) = (0, self.inner.world.now());
         while let Err(error) = self.inner.views.renew(&self.owner, parts, Duration::ZERO).await {
-            if !error.is_transient() || tries == HANDS_OVER {
+            // Of a server that says nothing for long, nothing else is to be expected.
+            let is_slow = self.inner.world.now() - began > HANDS_OVER_WITHIN;
+            if !error.is_transient() || tries == HANDS_OVER || is_slow {
                 return Err(error.into());
             }
             tries += 1;

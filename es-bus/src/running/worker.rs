@@ -48,15 +48,13 @@ impl Worker {
             };
             let in_hand = taken.len() as u64;
             self.counters.in_hand.fetch_add(in_hand, Ordering::Relaxed);
-            self.waits.begins(task, self.world.now());
             let turn = tokio::select! {
                 biased;
                 // What it had in hand is dropped, and comes again.
                 _ = stopping.wait_for(|stop| *stop == Stop::AtOnce) => break,
-                turn = self.handle(taken) => turn,
+                turn = self.handle(task, taken) => turn,
             };
             self.counters.in_hand.fetch_sub(in_hand, Ordering::Relaxed);
-            self.waits.ends(task);
             if turn.is_some() && self.outage.is_on() {
                 let retry = self.endpoint.policy();
                 tokio::select! {
@@ -123,7 +121,7 @@ impl Worker {
     }
 
     /// Handles them, and returns the turn that it had in an outage.
-    async fn handle(&self, taken: Vec<Delivery>) -> Option<MutexGuard<'_, ()>> {
+    async fn handle(&self, task: usize, taken: Vec<Delivery>) -> Option<MutexGuard<'_, ()>> {
         let mut wanted = Vec::with_capacity(taken.len());
         for delivery in taken {
             let passed_over = catch_unwind(AssertUnwindSafe(|| self.passed_over(&delivery)));
@@ -145,7 +143,9 @@ impl Worker {
         };
         let given: Vec<_> = wanted.iter().map(given).collect();
         let turn = self.outage.turn().await;
+        self.waits.begins(task, self.world.now());
         let done = self.try_all(&given).await;
+        self.waits.ends(task);
         for (delivery, done) in wanted.into_iter().zip(done) {
             let settlement = self.conclude(&delivery, done);
             self.settle(delivery, settlement).await;

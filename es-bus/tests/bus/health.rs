@@ -37,6 +37,13 @@ async fn an_endpoint_in_an_outage_is_degraded_until_something_goes_well() {
     scene.publish(0..10).await;
     until(|| running.stats().is_in_outage).await;
     assert!(degraded(&running.health().await, "everything fails"), "{}", running.health().await);
+    // Who waits for his turn is not stuck.
+    for _ in 0..10 {
+        scene.clock.advance(Duration::from_secs(60));
+        settled().await;
+        let health = running.health().await;
+        assert!(degraded(&health, "everything fails"), "{health}");
+    }
     scene.clerk.away(false);
     while scene.clerk.handled().len() < 10 {
         scene.clock.advance(Duration::from_secs(60));
