@@ -30,7 +30,7 @@ use es_redis_streams::RedisOptions;
 /// # async fn main() -> Result<(), gesta::StoreError> {
 /// let bus = BusOptions::from_url("memory:?history=100")?.connect().await?;
 /// # drop(bus);
-/// let error = BusOptions::from_url("carrier-pigeon://roof").unwrap_err();
+/// let error = BusOptions::from_url("pigeon://roof").unwrap_err();
 /// assert!(error.to_string().contains("memory, redis, nats"));
 /// # Ok(())
 /// # }
