@@ -20,7 +20,7 @@ use futures_util::{FutureExt, StreamExt, stream::try_unfold};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::replays::{AccountEvent, Clerk, LONG, Log, Then, deposits, endpoint, stream};
+use crate::replays::{AccountEvent, Clerk, LONG, Log, Then, appending, deposits, endpoint, stream};
 
 /// Hands out pages of two events, each as the log is by then, and breaks after so many pages.
 struct Paged {
@@ -178,14 +178,7 @@ async fn a_page_is_read_when_the_one_before_it_was_handled() {
 #[tokio::test]
 async fn a_replay_does_not_run_after_its_own_handler() {
     let log = Paged::of(5).await;
-    let more = Arc::clone(&log.inner);
-    let billing = endpoint().handle(move |_: Received<AccountEvent>| {
-        let more = Arc::clone(&more);
-        async move {
-            deposits(&more, 1).await;
-            Ok::<_, HandleError>(())
-        }
-    });
+    let billing = appending(&log.inner);
     let replay = Replay::of(&log, Read::all()).to(&billing);
     let replayed = tokio::time::timeout(LONG, replay).await.unwrap().unwrap();
     assert_eq!((replayed.handled, replayed.through), (5, Position::new(5)));

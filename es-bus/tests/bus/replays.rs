@@ -189,19 +189,24 @@ async fn a_request_says_what_is_replayed() {
     .await;
 }
 
-/// A handler whose work makes new events does not run after its own tail.
+/// A handler whose work makes new events.
+pub(crate) fn appending(log: &Log) -> Ready {
+    let log = Arc::clone(log);
+    endpoint().handle(move |_: Received<AccountEvent>| {
+        let log = Arc::clone(&log);
+        async move {
+            deposits(&log, 1).await;
+            Ok::<_, HandleError>(())
+        }
+    })
+}
+
+/// It does not run after its own tail.
 #[tokio::test]
 async fn a_replay_ends_where_the_log_ended_when_it_began() {
     on_each_store(async |log, _| {
         deposits(&log, 300).await;
-        let (end, more) = (log.head().await.unwrap(), Arc::clone(&log));
-        let billing = endpoint().handle(move |_: Received<AccountEvent>| {
-            let more = Arc::clone(&more);
-            async move {
-                deposits(&more, 1).await;
-                Ok::<_, HandleError>(())
-            }
-        });
+        let (end, billing) = (log.head().await.unwrap(), appending(&log));
         let replay = Replay::of(&log, Read::all()).to(&billing);
         let replayed = tokio::time::timeout(LONG, replay).await.unwrap().unwrap();
         assert_eq!((replayed.handled, replayed.through, replayed.up_to), (300, end, end));
