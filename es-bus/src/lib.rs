@@ -70,7 +70,7 @@ mod ready;
 mod received;
 mod replay;
 mod request;
-mod retry;
+
 mod running;
 mod schedule;
 mod seen;
@@ -89,7 +89,7 @@ pub use layers::{Handled, Handler, Handling};
 pub use letters::{Letters, Redrive, Redriven};
 pub use received::Received;
 pub use replay::{Replay, ReplayError, Replayed};
-pub use retry::RetryPolicy;
+pub use es_core::RetryPolicy;
 pub use running::{Drained, Running};
 pub use schedule::{Schedule, Sending};
 pub use stats::EndpointStats;

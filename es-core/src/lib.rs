@@ -77,6 +77,7 @@ mod read;
 mod recorded;
 mod rejection;
 mod retention;
+mod retry;
 #[cfg(feature = "schema")]
 mod schema;
 mod shared_cache;
@@ -122,6 +123,7 @@ pub use read::{Direction, Read, Scope, event_names};
 pub use recorded::{DROPPED, NewEvent, RecordedEvent};
 pub use rejection::Rejection;
 pub use retention::{DELETED, Keep, Removed, Retention, TOMBSTONED, TRUNCATED};
+pub use retry::RetryPolicy;
 #[cfg(feature = "schema")]
 pub use schema::{EventSchema, EventSchemas};
 pub use shared_cache::{CachePlace, CacheStamp, FoundAnswer, Invalidation, LookedUp, SharedCache};

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use es_core::World;
+use crate::World;
 
-/// How often a message is tried, and how long the bus waits in between.
+/// How often a message or a step is tried, and how long whoever tries waits in between.
 ///
 /// By default five times, after 1, 2, 4 and 8 seconds, each up to half longer by chance, so
 /// that what failed together does not come back together. No pause is longer than a minute
@@ -10,7 +10,7 @@ use es_core::World;
 ///
 /// ```
 /// use std::time::Duration;
-/// use es_bus::RetryPolicy;
+/// use es_core::RetryPolicy;
 ///
 /// let patient = RetryPolicy::new(10).first(Duration::from_millis(100)).immediate(2);
 /// assert_eq!(patient.tries, 10);
@@ -19,9 +19,9 @@ use es_core::World;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// How often the message is delivered at most; then it is a dead letter.
+    /// How often it is tried at most; a message is a dead letter then.
     pub tries: u32,
-    /// How often a delivery is handled again at once, before a pause.
+    /// How often one try is made again at once, before a pause.
     pub immediate: u32,
     /// The first pause.
     pub first: Duration,
@@ -67,7 +67,7 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets how often a delivery is handled again at once.
+    /// Sets how often one try is made again at once.
     #[must_use]
     pub fn immediate(mut self, times: u32) -> Self {
         self.immediate = times;
@@ -81,8 +81,8 @@ impl RetryPolicy {
         self
     }
 
-    /// The pause after this delivery, counted from 1.
-    pub(crate) fn pause(&self, attempt: u32, world: &World) -> Duration {
+    /// The pause after this try, counted from 1.
+    pub fn pause(&self, attempt: u32, world: &World) -> Duration {
         // What has 32 bits is a number between 0 and 1 without loss.
         let chance = f64::from((world.random_u64() >> 32) as u32) / f64::from(u32::MAX);
         let times = self.factor.checked_pow(attempt.saturating_sub(1)).unwrap_or(u32::MAX);

@@ -1,0 +1,5 @@
+//! What sagas promise, in memory.
+
+mod definitions;
+mod every_failure;
+mod trip;
