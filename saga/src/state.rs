@@ -248,6 +248,8 @@ impl SagaState {
                     if let Some(holds) = self.choices.remove(old) {
                         self.choices.insert(new.clone(), holds);
                     }
+                    let incident = self.incident.iter_mut().find(|one| one.step == *old);
+                    incident.into_iter().for_each(|one| one.step.clone_from(new));
                 }
             }
             SagaEvent::Completed => self.phase = Phase::Completed,

@@ -49,27 +49,25 @@ impl Play {
     /// The same step, of which the receivers are those of this play.
     pub(super) fn stage<D: Send + Sync + 'static>(self: &Arc<Self>, mut node: Node<D>) -> Node<D> {
         node.timeout.get_or_insert(TIMEOUT);
-        let (play, name, run) = (Arc::clone(self), node.name.clone(), node.run);
+        let (play, run) = (Arc::clone(self), node.run);
         node.run = Arc::new(move |work| {
-            let (play, name, run) = (Arc::clone(&play), name.clone(), Arc::clone(&run));
+            let (play, run) = (Arc::clone(&play), Arc::clone(&run));
             async move {
-                let key = work.key;
                 let effect = || run(work.clone());
-                play.act(&name, Way::Forward, key, &effect).await
+                play.act(&work.step, Way::Forward, work.key, &effect).await
             }
             .boxed()
         });
-        let (play, name) = (Arc::clone(self), node.name.clone());
+        let play = Arc::clone(self);
         node.undo = node.undo.map(|undo| {
             Arc::new(move |work: crate::Work<D>| {
-                let (play, name, undo) = (Arc::clone(&play), name.clone(), Arc::clone(&undo));
+                let (play, undo) = (Arc::clone(&play), Arc::clone(&undo));
                 async move {
-                    let (key, action_key) = (work.key, work.action_key);
-                    let effect = || match play.has(action_key) {
+                    let effect = || match play.has(work.action_key) {
                         true => undo(work.clone()).map(|done| done.map(|()| Value::Null)).boxed(),
                         false => std::future::ready(Ok(NOTHING)).boxed(),
                     };
-                    play.act(&name, Way::Back, key, &effect).await.map(drop)
+                    play.act(&work.step, Way::Back, work.key, &effect).await.map(drop)
                 }
                 .boxed()
             }) as _

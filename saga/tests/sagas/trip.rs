@@ -6,28 +6,28 @@ use saga::{Definition, Path, Probe, RetryPolicy, Step, Work};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Trip {
-    pub city: String,
-    pub room: Option<u32>,
-    pub seats: Vec<String>,
-    pub insurance: Insurance,
-    pub paid: bool,
-    pub asked: u32,
+pub(crate) struct Trip {
+    pub(crate) city: String,
+    pub(crate) room: Option<u32>,
+    pub(crate) seats: Vec<String>,
+    pub(crate) insurance: Insurance,
+    pub(crate) paid: bool,
+    pub(crate) asked: u32,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Insurance {
-    pub policy: Option<String>,
+pub(crate) struct Insurance {
+    pub(crate) policy: Option<String>,
 }
 
-pub fn to_rome() -> Trip {
+pub(crate) fn to_rome() -> Trip {
     Trip { city: "Rome".into(), ..Trip::default() }
 }
 
 /// Hotel and two flights beside each other, an insurance with a saga of its own, a charge that
 /// is asked for, then mails until somebody has answered, and a present for those who go to
 /// Rome.
-pub fn trip() -> Definition<Trip> {
+pub(crate) fn trip() -> Definition<Trip> {
     let hotel = Step::new("hotel", |_: Work<Trip>| async { Ok(7) })
         .extend(|trip, room| trip.room = Some(room))
         .compensate(|_| async { Ok(()) });
