@@ -130,9 +130,8 @@ impl<'s> Sight<'s> {
     pub(crate) fn lost(&self) -> Vec<Outcome> {
         let ways = [Way::Forward, Way::Back];
         let all = self.state.steps.iter().flat_map(|step| ways.map(|way| (step, way)));
-        let running = all.filter(|((_, step), way)| {
-            matches!(step.stage(*way), Stage::Running { .. })
-        });
+        let running =
+            all.filter(|((_, step), way)| matches!(step.stage(*way), Stage::Running { .. }));
         let lost = running.map(|((name, step), way)| Outcome {
             step: name.clone(),
             way,
@@ -235,7 +234,9 @@ impl<'s> Sight<'s> {
             matches!(self.step(*at).forward, Stage::Asked { until } if until <= self.now())
         });
         let failed = Failed::unknown("no answer has come");
-        steps.map(|(at, place, _)| self.failed(at, place.name.clone(), Way::Forward, &failed)).collect()
+        steps
+            .map(|(at, place, _)| self.failed(at, place.name.clone(), Way::Forward, &failed))
+            .collect()
     }
 
     /// What follows if a step has failed for good.

@@ -88,7 +88,7 @@ impl<D: Send + Sync + 'static> Definition<D> {
     /// The same definition, with another way to run its steps.
     pub(crate) fn map_steps(mut self, map: impl Fn(Node<D>) -> Node<D>) -> Self {
         let runs = self.runs.into_iter().map(|run| match run {
-            Runs::Step(node) => Runs::Step(map(node)),
+            Runs::Step(node) => Runs::Step(Box::new(map(*node))),
             choice @ Runs::Choice(_) => choice,
         });
         self.runs = runs.collect();
@@ -166,9 +166,7 @@ where
     fn limits(&self, at: usize, way: Way) -> Limits {
         let Some(node) = self.node(at) else { return Limits::default() };
         match way {
-            Way::Forward => {
-                Limits { retry: node.retry, timeout: node.timeout, waits: node.waits }
-            }
+            Way::Forward => Limits { retry: node.retry, timeout: node.timeout, waits: node.waits },
             Way::Back => Limits { retry: node.undo_retry, timeout: node.timeout, waits: None },
         }
     }

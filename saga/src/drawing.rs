@@ -116,7 +116,8 @@ impl Drawing {
                 Shape::Choice => "diamond",
             };
             let colour = COLOURS.iter().find(|(state, _)| Some(*state) == node.state);
-            let colour = colour.map(|(_, colour)| format!(", style=filled, fillcolor=\"{colour}\""));
+            let colour =
+                colour.map(|(_, colour)| format!(", style=filled, fillcolor=\"{colour}\""));
             let (name, colour) = (&node.name, colour.unwrap_or_default());
             let _ = writeln!(text, "  n{at} [label=\"{name}\", shape={shape}{colour}];");
         }

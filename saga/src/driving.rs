@@ -33,6 +33,8 @@ pub(crate) struct Driving {
     mine: HashSet<(String, Way)>,
     outcomes: Vec<Outcome>,
     renewed: DateTime<Utc>,
+    /// Until when it is in these hands.
+    timer: TakenTimer,
     /// What has brought it here; it comes again if this process dies before it has said
     /// otherwise.
     wake: Option<TakenTimer>,
@@ -49,11 +51,17 @@ enum Turn {
 
 impl Driving {
     /// Goes on with what has just been appended.
-    pub(crate) fn with(inner: Arc<Inner>, live: Live, local: Arc<Local>, new: &[SagaEvent]) -> Self {
+    pub(crate) fn with(
+        inner: Arc<Inner>,
+        live: Live,
+        local: Arc<Local>,
+        timer: TakenTimer,
+        new: &[SagaEvent],
+    ) -> Self {
         let (renewed, outcomes) = (inner.world.now(), Vec::new());
         let (tries, mine) = (FuturesUnordered::new(), HashSet::new());
         let wake = None;
-        let mut driving = Self { inner, live, local, tries, mine, outcomes, renewed, wake };
+        let mut driving = Self { inner, live, local, tries, mine, outcomes, renewed, timer, wake };
         driving.begin(new);
         driving
     }
@@ -63,10 +71,11 @@ impl Driving {
         inner: Arc<Inner>,
         live: Live,
         local: Arc<Local>,
+        timer: TakenTimer,
         wake: Option<TakenTimer>,
     ) -> Self {
         let outcomes = live.sight(&inner.world, &inner.node).lost();
-        Self { outcomes, wake, ..Self::with(inner, live, local, &[]) }
+        Self { outcomes, wake, ..Self::with(inner, live, local, timer, &[]) }
     }
 
     /// Goes on until nothing follows for a while.
@@ -76,22 +85,32 @@ impl Driving {
             match self.advance().await? {
                 Turn::Taken => return Ok(()),
                 Turn::Ended => {
-                    self.inner.forget_timer(&id).await?;
+                    self.inner.timers.cancel(&self.timer.timer.id).await?;
                     return self.is_awake().await;
                 }
                 Turn::Rest(due) => {
-                    self.inner.set_or_forget_timer(&id, due).await?;
-                    self.is_awake().await?;
+                    self.rest(due).await?;
                     if self.inner.leave(&id, &self.local) {
                         return Ok(());
                     }
                     self.reload().await?;
-                    self.inner.set_timer(&id, self.inner.world.now() + self.inner.lease).await?;
+                    let until = self.inner.world.now() + self.inner.lease;
+                    self.timer = self.inner.set_timer(&id, until).await?;
                 }
                 Turn::Wait if self.wait().await? => return Ok(()),
                 Turn::Wait => {}
             }
         }
+    }
+
+    /// Says when something is due, or that nothing is; what somebody else has said
+    /// meanwhile stays.
+    async fn rest(&mut self, due: Option<DateTime<Utc>>) -> Result<(), SagaError> {
+        match due {
+            Some(due) => self.timer = self.inner.set_timer(&self.live.id, due).await?,
+            None => self.inner.timers.done(&self.timer).await?,
+        }
+        self.is_awake().await
     }
 
     async fn is_awake(&mut self) -> Result<(), SagaError> {
@@ -216,7 +235,7 @@ impl Driving {
         let renews = world.now() >= renew;
         if renews {
             self.renewed = world.now();
-            self.inner.set_timer(&self.live.id, self.renewed + lease).await?;
+            self.timer = self.inner.set_timer(&self.live.id, self.renewed + lease).await?;
             self.is_awake().await?;
         }
         if told || renews {

@@ -38,7 +38,7 @@ pub(crate) enum What {
 
 /// What is run at a place.
 pub(crate) enum Runs<D> {
-    Step(Node<D>),
+    Step(Box<Node<D>>),
     Choice(Condition<D>),
 }
 
@@ -121,7 +121,7 @@ impl<D> Laying<D> {
         match part {
             Part::Step(node) => {
                 let what = What::Step { kind: node.kind, undoable: node.undo.is_some() };
-                let part = Runs::Step(node.clone());
+                let part = Runs::Step(Box::new(node.clone()));
                 Ok(vec![self.add(&node.name, what, part, &ends, place)?])
             }
             Part::All(paths) => {

@@ -6,11 +6,7 @@ use es_core::{Event, EventStore, Evolve, Name, Read, Recorded};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Phase, SagaError, SagaEvent, SagaId, SagaState, Stage,
-    id::CATEGORY,
-    live::decode,
-};
+use crate::{Phase, SagaError, SagaEvent, SagaId, SagaState, Stage, id::CATEGORY, live::decode};
 
 /// A row for each saga: the read model to list them by definition, phase, step and age.
 ///
@@ -40,7 +36,9 @@ impl SagaRow {
     pub fn at(&self) -> impl Iterator<Item = &str> {
         let moves = |stage: &Stage| stage.is_under_way() || matches!(stage, Stage::Retrying { .. });
         let steps = self.state.steps.iter();
-        steps.filter(move |(_, step)| moves(&step.forward) || moves(&step.back)).map(|(name, _)| name.as_str())
+        steps
+            .filter(move |(_, step)| moves(&step.forward) || moves(&step.back))
+            .map(|(name, _)| name.as_str())
     }
 }
 
@@ -71,7 +69,8 @@ impl View for SagaRow {
 
 /// The sagas that have begun and not ended, each with the version by which it goes on.
 pub(crate) async fn live_sagas(store: &dyn EventStore) -> Result<Vec<(SagaId, u32)>, SagaError> {
-    let ends = ["saga.started", "saga.migrated", "saga.completed", "saga.compensated", "saga.terminated"];
+    let ends =
+        ["saga.started", "saga.migrated", "saga.completed", "saga.compensated", "saga.terminated"];
     debug_assert!(ends.iter().all(|name| SagaEvent::index_of(name).is_some()));
     let read = Read::category(CATEGORY)?.every_tenant().types(ends.map(Name::from_static));
     let mut live = BTreeMap::new();

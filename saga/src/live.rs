@@ -35,7 +35,11 @@ impl Registry {
         newest.cloned().ok_or_else(|| unknown(name, 0))
     }
 
-    pub(crate) fn find(&self, name: &str, version: u32) -> Result<Arc<dyn AnyDefinition>, SagaError> {
+    pub(crate) fn find(
+        &self,
+        name: &str,
+        version: u32,
+    ) -> Result<Arc<dyn AnyDefinition>, SagaError> {
         let known = self.known.get(name).and_then(|versions| versions.get(&version));
         known.cloned().ok_or_else(|| unknown(name, version))
     }
@@ -63,7 +67,8 @@ impl Live {
         input: &Value,
         metadata: Metadata,
     ) -> Result<Self, SagaError> {
-        let data = Arc::clone(&definition).open(input).map_err(|source| data(&id, "its input", source))?;
+        let data =
+            Arc::clone(&definition).open(input).map_err(|source| data(&id, "its input", source))?;
         let (state, version) = (SagaState::default(), Version::NONE);
         Ok(Self { id, definition, state, data, version, metadata })
     }
@@ -115,7 +120,9 @@ impl Live {
     fn extend(&mut self, event: &SagaEvent) -> Result<(), SagaError> {
         let (step, output) = match event {
             SagaEvent::StepSucceeded { step, output } => (step, output),
-            SagaEvent::Operated { operation: Operation::Skip { step, output }, .. } => (step, output),
+            SagaEvent::Operated { operation: Operation::Skip { step, output }, .. } => {
+                (step, output)
+            }
             SagaEvent::Operated { operation: Operation::Edit { data: edited }, .. } => {
                 let opened = Arc::clone(&self.definition).open(edited);
                 self.data = opened.map_err(|source| data(&self.id, "what was edited", source))?;
@@ -178,7 +185,11 @@ impl Live {
                     world.sleep(std::time::Duration::from_millis(50)).await;
                 }
                 Err(AppendError::Repeated { known }) if known.len() == 1 => {
-                    break known.into_iter().next().map(|(_, appended)| appended).unwrap_or_default();
+                    break known
+                        .into_iter()
+                        .next()
+                        .map(|(_, appended)| appended)
+                        .unwrap_or_default();
                 }
                 appended => break appended?,
             }

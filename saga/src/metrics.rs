@@ -21,7 +21,8 @@ mod told {
             for event in events {
                 let saga = || id.definition().to_owned();
                 let of_saga = |outcome: &'static str| {
-                    counter!("gesta_sagas_total", "saga" => saga(), "outcome" => outcome).increment(1);
+                    counter!("gesta_sagas_total", "saga" => saga(), "outcome" => outcome)
+                        .increment(1);
                 };
                 let of_step = |way: Way, outcome: &'static str| {
                     let way = way.to_string();

@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use crate::{
     Kind, Operation, Phase, SagaError, SagaEvent, SagaId, Sagas, Stage, Way,
-    definition::AnyDefinition,
-    graph::What,
-    live::Live,
+    definition::AnyDefinition, graph::What, live::Live,
 };
 
 /// Where a saga goes on by another version of its definition.
@@ -110,7 +108,12 @@ impl Sagas {
     ///
     /// [`SagaError::Refused`] if a step that has begun is not there, or one is under way;
     /// [`SagaError`] if the data are not what that version takes, or a store fails.
-    pub async fn migrate(&self, id: &SagaId, migration: &Migration, by: &str) -> Result<(), SagaError> {
+    pub async fn migrate(
+        &self,
+        id: &SagaId,
+        migration: &Migration,
+        by: &str,
+    ) -> Result<(), SagaError> {
         let definition = self.inner.registry.find(id.definition(), migration.to)?;
         self.change(id, |live, _, _| {
             if let Some(why) = does_not_fit(live, &*definition, migration) {
@@ -203,7 +206,8 @@ fn does_not_fit(live: &Live, to: &dyn AnyDefinition, migration: &Migration) -> O
         return Some("steps are under way, try again".to_owned());
     }
     let names = live.state.steps.keys().chain(live.state.choices.keys());
-    let named = |name: &String| migration.renamed.get(name).cloned().unwrap_or_else(|| name.clone());
+    let named =
+        |name: &String| migration.renamed.get(name).cloned().unwrap_or_else(|| name.clone());
     let missing = names.map(named).find(|name| to.graph().find(name).is_none())?;
     Some(format!("version {} has no {missing}: say how it is called there", migration.to))
 }

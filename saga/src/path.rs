@@ -1,9 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crate::{
-    Step,
-    step::Node,
-};
+use crate::{Step, step::Node};
 
 /// Steps that follow each other: one after the other, beside each other, on a condition,
 /// several times.

@@ -114,7 +114,8 @@ async fn work(inner: Arc<Inner>, mut stopping: watch::Receiver<bool>) {
 /// look.
 async fn take_due(inner: &Arc<Inner>) -> Result<Duration, StoreError> {
     let now = inner.world.now();
-    let looks = |at: DateTime<Utc>| inner.shared.looks.store(at.timestamp_millis(), Ordering::SeqCst);
+    let looks =
+        |at: DateTime<Utc>| inner.shared.looks.store(at.timestamp_millis(), Ordering::SeqCst);
     looks(now + inner.poll);
     let next = inner.timers.next_due(&inner.owner).await?;
     let wait = next.map_or(inner.poll, |next| (next - now).to_std().unwrap_or_default());

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use es_core::{
     AppendError, EventStore, Metadata, Name, TakenTimer, Timer, TimerId, Timers, World, failpoint,
 };
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     Definition, Phase, SagaError, SagaEvent, SagaId, SagaState, Story,
-    decide::{after, Failed, Outcome},
+    decide::{Failed, Outcome, after},
     driving::Driving,
     live::{Live, Registry, decode},
     metrics::Metrics,
@@ -243,7 +243,11 @@ impl Sagas {
     ///
     /// [`SagaError`] if nobody has registered its definition, the data are not what that
     /// takes, or a store fails: begin it again then, with the same id.
-    pub async fn begin<D: Serialize + Sync>(&self, id: &SagaId, data: &D) -> Result<Begun, SagaError> {
+    pub async fn begin<D: Serialize + Sync>(
+        &self,
+        id: &SagaId,
+        data: &D,
+    ) -> Result<Begun, SagaError> {
         self.begin_with(id, data, Metadata::new()).await
     }
 
@@ -260,7 +264,8 @@ impl Sagas {
     ) -> Result<Begun, SagaError> {
         let inner = &self.inner;
         let definition = inner.registry.newest(id.definition())?;
-        let broken = |source| SagaError::Data { saga: id.clone(), what: "its input".into(), source };
+        let broken =
+            |source| SagaError::Data { saga: id.clone(), what: "its input".into(), source };
         let input = serde_json::to_value(data).map_err(broken)?;
         let (version, at) = (definition.version(), inner.world.now());
         let deadline = definition.deadline().map(|time| after(at, time));
@@ -272,7 +277,7 @@ impl Sagas {
             live.follow(&mut events, &inner.world, &inner.node)?;
         }
         // If this process dies right after the append, somebody looks for the saga.
-        inner.set_timer(id, at + inner.lease).await?;
+        let timer = inner.set_timer(id, at + inner.lease).await?;
         failpoint!("saga.before_begin");
         match live.append(&*inner.store, &inner.world, &events).await {
             Ok(()) => {}
@@ -281,8 +286,10 @@ impl Sagas {
         }
         inner.metrics.recorded(id, &events);
         match here {
-            Some(held) => held.drive(move |inner, local| Driving::with(inner, live, local, &events)),
-            None => inner.set_timer(id, inner.world.now()).await?,
+            Some(here) => {
+                here.drive(move |inner, local| Driving::with(inner, live, local, timer, &events))
+            }
+            None => drop(inner.set_timer(id, inner.world.now()).await?),
         }
         Ok(Begun::New)
     }
@@ -515,12 +522,12 @@ impl Inner {
             // Whoever has it sees what has come with its next look.
             return Ok(self.timers.done(&taken).await?);
         }
-        let wake = is_wake(&taken).then_some(taken);
-        if wake.is_some() {
-            self.set_timer(id, self.world.now() + self.lease).await?;
-        }
+        let (timer, wake) = match is_wake(&taken) {
+            true => (self.set_timer(id, self.world.now() + self.lease).await?, Some(taken)),
+            false => (taken, None),
+        };
         failpoint!("saga.after_take");
-        Driving::take_over(Arc::clone(self), live, local, wake).run().await
+        Driving::take_over(Arc::clone(self), live, local, timer, wake).run().await
     }
 
     /// The timer is set before the saga begins: it is looked at for a while.
@@ -539,8 +546,16 @@ impl Inner {
         self.set(self.timer(id, WAKE, self.world.now())).await
     }
 
-    pub(crate) async fn set_timer(&self, id: &SagaId, due: DateTime<Utc>) -> Result<(), SagaError> {
-        self.set(self.timer(id, GO_ON, due)).await
+    /// Says when somebody has to go on with a saga; as if it was taken until then.
+    pub(crate) async fn set_timer(
+        &self,
+        id: &SagaId,
+        due: DateTime<Utc>,
+    ) -> Result<TakenTimer, SagaError> {
+        // As exact as every store keeps it.
+        let timer = self.timer(id, GO_ON, due.trunc_subsecs(6));
+        self.set(timer.clone()).await?;
+        Ok(TakenTimer { until: timer.due, timer })
     }
 
     async fn set(&self, timer: Timer) -> Result<(), SagaError> {
@@ -550,21 +565,6 @@ impl Inner {
             self.shared.sooner.notify_one();
         }
         Ok(())
-    }
-
-    pub(crate) async fn set_or_forget_timer(
-        &self,
-        id: &SagaId,
-        due: Option<DateTime<Utc>>,
-    ) -> Result<(), SagaError> {
-        match due {
-            Some(due) => self.set_timer(id, due).await,
-            None => self.forget_timer(id).await,
-        }
-    }
-
-    pub(crate) async fn forget_timer(&self, id: &SagaId) -> Result<(), SagaError> {
-        Ok(self.timers.cancel(&self.timer(id, GO_ON, self.world.now()).id).await?)
     }
 
     fn timer(&self, id: &SagaId, what: &str, due: DateTime<Utc>) -> Timer {

@@ -81,7 +81,9 @@ struct Line<'e>(&'e SagaEvent);
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            SagaEvent::Started { version, input, .. } => write!(f, "started, version {version}: {input}"),
+            SagaEvent::Started { version, input, .. } => {
+                write!(f, "started, version {version}: {input}")
+            }
             SagaEvent::Chosen { choice, holds } => write!(f, "{choice} is {holds}"),
             SagaEvent::StepBegan { step, way: Way::Forward, attempt, by } => {
                 write!(f, "{step} began, try {attempt} by {by}")
@@ -89,20 +91,26 @@ impl fmt::Display for Line<'_> {
             SagaEvent::StepBegan { step, attempt, by, .. } => {
                 write!(f, "{step} is being undone, try {attempt} by {by}")
             }
-            SagaEvent::StepAsked { step, until } => write!(f, "{step} waits for its answer until {until}"),
+            SagaEvent::StepAsked { step, until } => {
+                write!(f, "{step} waits for its answer until {until}")
+            }
             SagaEvent::StepSucceeded { step, output } => write!(f, "{step} succeeded: {output}"),
             SagaEvent::StepFailed { step, way, reason, again, .. } => {
                 write!(f, "{step} failed {way}: {reason}")?;
                 again.map_or(Ok(()), |at| write!(f, ", again at {}", at.format("%T%.3f")))
             }
             SagaEvent::StepCompensated { step } => write!(f, "{step} is undone"),
-            SagaEvent::AnswerIgnored { step, answer } => write!(f, "{step} waits for no answer: {answer}"),
+            SagaEvent::AnswerIgnored { step, answer } => {
+                write!(f, "{step} waits for no answer: {answer}")
+            }
             SagaEvent::CompensationStarted { cause } => write!(f, "is undone: {cause}"),
             SagaEvent::Suspended { step, way, reason } => {
                 write!(f, "suspended at {step}, {way}: {reason}")
             }
             SagaEvent::Overdue => f.write_str("its deadline has passed after its pivot"),
-            SagaEvent::Operated { operation, by, why } => write!(f, "{by}: {operation:?}, as {why}"),
+            SagaEvent::Operated { operation, by, why } => {
+                write!(f, "{by}: {operation:?}, as {why}")
+            }
             SagaEvent::Migrated { to, by, .. } => write!(f, "{by}: goes on by version {to}"),
             SagaEvent::Completed => f.write_str("completed"),
             SagaEvent::Compensated => f.write_str("compensated"),

@@ -52,7 +52,8 @@ struct TokioClock {
 }
 
 /// When the clock begins: 1 January 2030.
-const START: DateTime<Utc> = DateTime::from_timestamp(1_893_456_000, 0).expect("a time that exists");
+const START: DateTime<Utc> =
+    DateTime::from_timestamp(1_893_456_000, 0).expect("a time that exists");
 
 impl Clock for TokioClock {
     fn now(&self) -> DateTime<Utc> {

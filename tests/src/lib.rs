@@ -10,6 +10,7 @@ pub mod brokers;
 pub mod lives;
 pub mod models;
 mod numbers;
+pub mod sagas;
 
 /// The events of the worker: `worker-N`, four streams in turn.
 pub fn worker_stream(number: u64) -> StreamId {

@@ -10,8 +10,7 @@ use serde_json::Value;
 
 use super::play::{Mortal, Play};
 use crate::{
-    Definition, Kind, Phase, RunningSagas, SagaError, SagaEvent, SagaId, Sagas, Way,
-    graph::Graph,
+    Definition, Kind, Phase, RunningSagas, SagaError, SagaEvent, SagaId, Sagas, Way, graph::Graph,
     live::decode,
 };
 
@@ -211,16 +210,18 @@ fn text(error: impl fmt::Display) -> String {
 /// A step behind this one whose refusal undoes it.
 fn turns(graph: &Graph, at: usize) -> Option<String> {
     let behind = graph.behind(at);
-    let mut steps = graph.steps().filter(|(step, _, kind)| {
-        behind.contains(step) && *kind != Kind::Retriable
-    });
+    let mut steps =
+        graph.steps().filter(|(step, _, kind)| behind.contains(step) && *kind != Kind::Retriable);
     steps.next().map(|(_, place, _)| place.name.clone())
 }
 
 /// What is wrong about these effects of a saga that has ended so.
 fn wrong(graph: &Graph, effects: &[(String, Way)], phase: Phase) -> Option<String> {
-    let count = |step: &str, way: Way| effects.iter().filter(|(known, on)| known == step && *on == way).count();
-    let at = |step: &str| effects.iter().position(|(known, way)| known == step && *way == Way::Back);
+    let count = |step: &str, way: Way| {
+        effects.iter().filter(|(known, on)| known == step && *on == way).count()
+    };
+    let at =
+        |step: &str| effects.iter().position(|(known, way)| known == step && *way == Way::Back);
     if !matches!(phase, Phase::Completed | Phase::Compensated) {
         return Some(format!("it is {phase}, after {effects:?}"));
     }
@@ -280,7 +281,13 @@ impl Report {
     /// If one did; the message says which.
     pub fn assert_all_right(&self) {
         let wrong = self.problems().map(ToString::to_string).collect::<Vec<_>>();
-        assert!(wrong.is_empty(), "{} of {} went wrong:\n{}", wrong.len(), self.cases.len(), wrong.join("\n"));
+        assert!(
+            wrong.is_empty(),
+            "{} of {} went wrong:\n{}",
+            wrong.len(),
+            self.cases.len(),
+            wrong.join("\n")
+        );
     }
 }
 

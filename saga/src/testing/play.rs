@@ -79,7 +79,13 @@ impl Play {
         self.ledger.lock().done.contains_key(&key)
     }
 
-    async fn act<F>(&self, step: &str, way: Way, key: AppendId, effect: &F) -> Result<Value, StepError>
+    async fn act<F>(
+        &self,
+        step: &str,
+        way: Way,
+        key: AppendId,
+        effect: &F,
+    ) -> Result<Value, StepError>
     where
         F: Fn() -> BoxFuture<'static, Result<Value, StepError>> + Sync,
     {

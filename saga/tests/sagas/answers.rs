@@ -35,7 +35,8 @@ async fn an_answer_ends_the_step_that_waits_for_it_and_the_next_one_is_ignored()
     node.reaches(&id, Phase::Completed).await;
     assert_eq!(place.diary.lines().last().map(String::as_str), Some("ship"));
     let events = node.sagas.story(&id).await.expect("a story").events;
-    let ignored = events.iter().filter(|(_, event)| matches!(event, SagaEvent::AnswerIgnored { .. }));
+    let ignored =
+        events.iter().filter(|(_, event)| matches!(event, SagaEvent::AnswerIgnored { .. }));
     assert_eq!(ignored.count(), 1);
 }
 
@@ -57,7 +58,9 @@ async fn a_refusal_undoes_what_came_before() {
     asked(&node, &id).await;
     node.sagas.refuse(&id, "charge", "the card has expired").await.expect("it is taken");
     node.reaches(&id, Phase::Compensated).await;
-    assert!(node.sagas.state(&id).await.expect("a state").reason.expect("a reason").contains("expired"));
+    assert!(
+        node.sagas.state(&id).await.expect("a state").reason.expect("a reason").contains("expired")
+    );
 }
 
 #[tokio::test(start_paused = true)]

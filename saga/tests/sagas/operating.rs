@@ -125,7 +125,8 @@ async fn a_saga_goes_on_with_other_data() {
 #[tokio::test(start_paused = true)]
 async fn a_saga_that_is_cancelled_is_undone() {
     let place = Place::new();
-    let wait = Step::ask("answer", std::time::Duration::from_secs(60), |_: Work<()>| async { Ok(()) });
+    let wait =
+        Step::ask("answer", std::time::Duration::from_secs(60), |_: Work<()>| async { Ok(()) });
     let wait: Step<(), ()> = wait.compensate(|_| async { Ok(()) });
     let node = place.node(definition(Path::of(place.step("hotel")).step(wait))).await;
     let id = node.begin("trip", &()).await;

@@ -25,7 +25,8 @@ async fn a_deadline_undoes_what_was_done() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_after_the_pivot_is_told_and_the_saga_goes_on() {
     let place = Place::new();
-    let mail: Step<(), ()> = Step::ask("mail", Duration::from_secs(3_600), |_: Work<()>| async { Ok(()) });
+    let mail: Step<(), ()> =
+        Step::ask("mail", Duration::from_secs(3_600), |_: Work<()>| async { Ok(()) });
     let path = Path::of(place.step("charge").pivot()).step(mail.retriable());
     let node = place.node(definition(path).within(Duration::from_secs(600))).await;
     let id = node.begin("trip", &()).await;

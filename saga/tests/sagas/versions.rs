@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use saga::{
-    Definition, Migration, Path, Phase, SagaError, SagaId, Step, Work,
-};
+use saga::{Definition, Migration, Path, Phase, SagaError, SagaId, Step, Work};
 use serde_json::json;
 
 use crate::place::Place;
@@ -103,7 +101,10 @@ async fn a_saga_that_stands_still_goes_on_by_the_version_that_mends_it() {
     old.running.stop().await;
 
     let lost = sagas.migrate(&id, &Migration::to(2), "ada").await;
-    assert!(matches!(&lost, Err(SagaError::Refused { why, .. }) if why.contains("mail")), "{lost:?}");
+    assert!(
+        matches!(&lost, Err(SagaError::Refused { why, .. }) if why.contains("mail")),
+        "{lost:?}"
+    );
     let to = Migration::to(2).rename("mail", "letter").data(|mut data| {
         data["class"] = "second".into();
         data
