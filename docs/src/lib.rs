@@ -19,6 +19,7 @@ book! {
     writing_a_sink "writing-a-sink.md";
     queries "queries.md";
     event_bus "event-bus.md";
+    sagas "sagas.md";
     evolving_events "evolving-events.md";
     snapshots "snapshots.md";
     retention "retention.md";

@@ -29,6 +29,8 @@ ladder! {
     p10_testing "10-testing";
     p11_several_aggregates "11-several-aggregates";
     p12_layers "12-layers";
+    p13_event_bus "13-event-bus";
+    p14_saga "14-saga";
 }
 
 fn run(program: &str) {

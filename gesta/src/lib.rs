@@ -12,6 +12,7 @@
 //! | `sqlite` (default) | [`sqlite`]: the embedded event store |
 //! | `postgres` | [`postgres`]: the event store on PostgreSQL |
 //! | `bus` | [`bus`]: messages between programs, over any broker |
+//! | `saga` | [`saga`]: work of several steps that is undone if it fails |
 //! | `cache` | answers of queries that are remembered |
 //! | `redis` | [`redis`]: a broker, read models, and a cache of answers that processes share |
 //! | `nats` | [`nats`]: a broker on NATS JetStream |
@@ -41,6 +42,12 @@ pub use es_core::*;
 pub mod bus {
     pub use crate::bus_options::BusOptions;
     pub use es_bus::*;
+}
+
+/// Sagas: work of several steps that comes to its end, or is undone.
+#[cfg(feature = "saga")]
+pub mod saga {
+    pub use saga::*;
 }
 
 /// The embedded event store.

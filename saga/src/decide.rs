@@ -10,8 +10,9 @@ use crate::{
     graph::{Graph, What},
 };
 
-/// How often a step may lose whoever tries it, beyond its tries.
-const LOST: u32 = 5;
+/// How often a step may lose whoever tries it, beyond its tries: a process that dies takes
+/// all with it that it had, and most of them are innocent.
+const LOST: u32 = 100;
 
 /// One saga, as whoever decides about it sees it.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | write a step | [`Step`], [`Work`], [`StepError`], [`Probe`], [`Kind`] |
+//! | write a step | [`Step`], [`Step::send`], [`Work`], [`StepError`], [`Probe`], [`Kind`] |
 //! | put steps together | [`Path`], [`Definition`] |
 //! | begin sagas, and go on with them | [`Sagas`], [`SagaId`], [`RunningSagas`] |
 //! | see what becomes of them | [`SagaRow`], [`SagaState`], [`Story`], [`Drawing`] |
@@ -39,6 +39,7 @@ mod operate;
 mod path;
 mod running;
 mod sagas;
+mod sending;
 mod state;
 mod step;
 mod story;
