@@ -49,7 +49,7 @@ impl From<StepError> for Failed {
     fn from(error: StepError) -> Self {
         let reason = error.to_string();
         let (effect, again) = match error {
-            StepError::Refused(_) => (Effect::Refused, false),
+            StepError::Refused(_) => (Effect::Absent, false),
             StepError::Failed(_) => (Effect::Unknown, true),
         };
         Self { effect, reason, again, lost: false }

@@ -157,19 +157,17 @@ impl fmt::Display for Way {
     }
 }
 
-/// What is known of the effect of a try that has failed.
+/// What is known of the effect of a step that has failed.
 ///
 /// ```
-/// assert_ne!(saga::Effect::Refused, saga::Effect::Unknown);
+/// assert_ne!(saga::Effect::Absent, saga::Effect::Unknown);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// This try had none.
-    Refused,
-    /// It may have happened.
+    /// This try may have had one.
     Unknown,
-    /// None of the tries had one: the other side was asked.
+    /// No try has had one: the other side has said so.
     Absent,
 }
 

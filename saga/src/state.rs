@@ -357,11 +357,7 @@ impl StepState {
         let tries = match way {
             Way::Forward => {
                 self.forward = stage;
-                match effect {
-                    Effect::Refused => {}
-                    Effect::Unknown => self.uncertain = true,
-                    Effect::Absent => self.uncertain = false,
-                }
+                self.uncertain = effect == Effect::Unknown;
                 &mut self.tries
             }
             Way::Back => {

@@ -73,14 +73,16 @@ impl<D> Work<D> {
 /// ```
 #[derive(Debug)]
 pub enum StepError {
-    /// It was refused: this try had no effect, and another one would be refused too.
+    /// It was refused: no try with this key has had an effect, and another one would be refused
+    /// too.
     Refused(String),
     /// It failed, and may have happened all the same. It is tried again.
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl StepError {
-    /// It was refused: this try had no effect, and another one would be refused too.
+    /// It was refused: no try with this key has had an effect, and another one would be refused
+    /// too.
     pub fn refused(reason: impl fmt::Display) -> Self {
         Self::Refused(reason.to_string())
     }

@@ -9,6 +9,7 @@ mod latency;
 mod load;
 mod memory;
 mod relay;
+mod sagas;
 pub(crate) mod spread;
 
 use crate::{brokers::Kind as Broker, contest::Workload, stores::Kind};
@@ -60,5 +61,7 @@ pub(crate) fn all() -> Vec<Workload> {
         broker::messages("broker, NATS", Broker::Nats),
         relay::events("relay, Postgres to Redis"),
         relay::lag("relay lag, Postgres to Redis"),
+        sagas::memory("sagas, memory"),
+        sagas::postgres("sagas, Postgres"),
     ]
 }
