@@ -84,6 +84,9 @@ impl<'s> Sight<'s> {
             && match result {
                 // What has happened has happened, whichever try it was.
                 Ok(_) => stage.is_under_way() || matches!(stage, Stage::Retrying { .. }),
+                Err(_) if *answers => {
+                    stage.is_under_way() || matches!(stage, Stage::Retrying { .. })
+                }
                 Err(_) => stage.is_under_way() && step.attempts(way) == *attempt,
             };
         let (Some(at), true) = (at, is_wanted) else { return ignored(name, result) };
@@ -121,7 +124,7 @@ impl<'s> Sight<'s> {
             step: name,
             way,
             effect: failed.effect,
-            reason: failed.reason.clone(),
+            reason: cut(&failed.reason),
             again: again.filter(|_| goes_on),
             lost: failed.lost,
         }
@@ -156,7 +159,7 @@ impl<'s> Sight<'s> {
         if let Some(passed) = self.deadline() {
             return vec![passed];
         }
-        let late = self.without_answer();
+        let late = self.without_answer(self.now());
         if !late.is_empty() {
             return late;
         }
@@ -164,12 +167,12 @@ impl<'s> Sight<'s> {
             return vec![stuck];
         }
         let (mut events, mut is_done) = (Vec::new(), true);
-        for (at, place) in self.graph().nodes.iter().enumerate() {
+        for at in 0..self.graph().nodes.len() {
             if self.is_final(at) {
                 continue;
             }
             is_done = false;
-            if place.after.iter().all(|earlier| self.is_final(*earlier)) {
+            if self.is_reached(at) {
                 events.extend(self.begin(at));
             }
         }
@@ -180,8 +183,14 @@ impl<'s> Sight<'s> {
     fn begin(&self, at: usize) -> Option<SagaEvent> {
         let place = &self.graph().nodes[at];
         if place.what == What::Choice {
-            let (choice, holds) = (place.name.clone(), self.data.holds(at));
-            return Some(SagaEvent::Chosen { choice, holds });
+            let choice = place.name.clone();
+            return Some(match self.data.holds(at) {
+                Ok(holds) => SagaEvent::Chosen { choice, holds },
+                Err(error) => {
+                    let reason = format!("the condition cannot be asked: {error}");
+                    SagaEvent::Suspended { step: choice, way: Way::Forward, reason }
+                }
+            });
         }
         match self.step(at).forward {
             Stage::Waiting => Some(self.try_it(at, Way::Forward)),
@@ -230,10 +239,10 @@ impl<'s> Sight<'s> {
         })
     }
 
-    fn without_answer(&self) -> Vec<SagaEvent> {
-        let steps = self.graph().steps().filter(|(at, ..)| {
-            matches!(self.step(*at).forward, Stage::Asked { until } if until <= self.now())
-        });
+    fn without_answer(&self, by: DateTime<Utc>) -> Vec<SagaEvent> {
+        let steps = self.graph().steps().filter(
+            |(at, ..)| matches!(self.step(*at).forward, Stage::Asked { until } if until <= by),
+        );
         let failed = Failed::unknown("no answer has come");
         steps
             .map(|(at, place, _)| self.failed(at, place.name.clone(), Way::Forward, &failed))
@@ -254,7 +263,8 @@ impl<'s> Sight<'s> {
 
     /// Undoes, from the end, what has nothing behind it that is yet to be undone.
     fn back(&self) -> Vec<SagaEvent> {
-        let late = self.without_answer();
+        // Nobody waits for an answer any more.
+        let late = self.without_answer(DateTime::<Utc>::MAX_UTC);
         let steps = || self.graph().steps();
         if !late.is_empty() || steps().any(|(at, ..)| self.step(at).forward.is_under_way()) {
             return late;
@@ -300,15 +310,22 @@ impl<'s> Sight<'s> {
             return None;
         }
         let running = state.phase == Phase::Running;
-        let due = |stage: &Stage, counts: bool| match stage {
-            Stage::Asked { until } => Some(*until),
-            Stage::Retrying { at } if counts => Some(*at),
-            _ => None,
-        };
-        let steps = state.steps.values();
-        let steps = steps.flat_map(|step| [due(&step.forward, running), due(&step.back, !running)]);
+        let dues = self.graph().nodes.iter().enumerate().filter_map(|(at, place)| {
+            let step = state.known(&place.name);
+            match if running { &step.forward } else { &step.back } {
+                Stage::Asked { until } => Some(*until),
+                // What stands before it may have come there by a migration.
+                Stage::Retrying { at: due } if !running || self.is_reached(at) => Some(*due),
+                _ => None,
+            }
+        });
         let deadline = state.deadline.filter(|_| running && !state.overdue);
-        steps.flatten().chain(deadline).min()
+        dues.chain(deadline).min()
+    }
+
+    /// Whether all that it follows is done.
+    fn is_reached(&self, at: usize) -> bool {
+        self.graph().nodes[at].after.iter().all(|earlier| self.is_final(*earlier))
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -322,6 +339,13 @@ fn ignored(step: String, result: &Result<Value, Failed>) -> SagaEvent {
         Err(failed) => Value::String(failed.reason.clone()),
     };
     SagaEvent::AnswerIgnored { step, answer }
+}
+
+/// A reason that is not too long to be recorded.
+fn cut(reason: &str) -> String {
+    const BYTES: usize = 4_096;
+    let end = (0..=BYTES.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
+    reason[..end.unwrap_or(0)].to_owned()
 }
 
 /// The time after so long, or the last there is.

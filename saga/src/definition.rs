@@ -129,7 +129,8 @@ pub(crate) trait Held: Send + Sync {
     fn extend(&mut self, at: usize, output: &Value) -> Result<(), serde_json::Error>;
     /// Whether [`extend`](Self::extend) would take it.
     fn takes(&self, at: usize, output: &Value) -> Result<(), serde_json::Error>;
-    fn holds(&self, at: usize) -> bool;
+    /// Whether the condition holds; an error if it panics.
+    fn holds(&self, at: usize) -> Result<bool, serde_json::Error>;
     fn run(&self, at: usize, way: Way, work: Work<()>) -> Start<Value>;
     fn probe(&self, at: usize, work: Work<()>) -> Option<Start<Probe<Value>>>;
     fn to_json(&self) -> Result<Value, serde_json::Error>;
@@ -182,21 +183,22 @@ where
     D: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
 {
     fn extend(&mut self, at: usize, output: &Value) -> Result<(), serde_json::Error> {
-        if let Some(node) = self.definition.node(at) {
-            (node.extend)(Arc::make_mut(&mut self.data), output)?;
-        }
+        let Some(node) = self.definition.node(at) else { return Ok(()) };
+        let mut extended = D::clone(&self.data);
+        unpanicking(|| (node.extend)(&mut extended, output))??;
+        self.data = Arc::new(extended);
         Ok(())
     }
 
     fn takes(&self, at: usize, output: &Value) -> Result<(), serde_json::Error> {
         let Some(node) = self.definition.node(at) else { return Ok(()) };
-        (node.extend)(&mut D::clone(&self.data), output)
+        unpanicking(|| (node.extend)(&mut D::clone(&self.data), output))?
     }
 
-    fn holds(&self, at: usize) -> bool {
+    fn holds(&self, at: usize) -> Result<bool, serde_json::Error> {
         match self.definition.runs.get(at) {
-            Some(Runs::Choice(holds)) => holds(&self.data),
-            _ => false,
+            Some(Runs::Choice(holds)) => unpanicking(|| holds(&self.data)),
+            _ => Ok(false),
         }
     }
 
@@ -224,4 +226,10 @@ where
     fn to_json(&self) -> Result<Value, serde_json::Error> {
         serde_json::to_value(&self.data)
     }
+}
+
+/// What this returns; a panic is an error.
+fn unpanicking<T>(run: impl FnOnce() -> T) -> Result<T, serde_json::Error> {
+    let run = std::panic::AssertUnwindSafe(run);
+    std::panic::catch_unwind(run).map_err(|_| serde::ser::Error::custom("it panicked"))
 }

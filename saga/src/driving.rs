@@ -3,7 +3,7 @@
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use es_core::{AppendError, TakenTimer, World, failpoint};
+use es_core::{AppendError, EventStoreExt, TakenTimer, World, failpoint, limits};
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, Either, select},
@@ -12,7 +12,7 @@ use futures_util::{
 use serde_json::Value;
 
 use crate::{
-    Effect, Probe, SagaError, SagaEvent, SagaId, Stage, Way, Work,
+    Effect, Phase, Probe, SagaError, SagaEvent, SagaId, Stage, Way, Work,
     decide::{Failed, Outcome},
     definition::Start,
     live::Live,
@@ -30,7 +30,7 @@ pub(crate) struct Driving {
     local: Arc<Local>,
     tries: FuturesUnordered<BoxFuture<'static, Outcome>>,
     /// What this process tries.
-    mine: HashSet<(String, Way)>,
+    mine: HashSet<(String, Way, u32)>,
     outcomes: Vec<Outcome>,
     renewed: DateTime<Utc>,
     /// Until when it is in these hands.
@@ -94,6 +94,9 @@ impl Driving {
                         return Ok(());
                     }
                     self.reload().await?;
+                    if self.is_taken() {
+                        return Ok(());
+                    }
                     let until = self.inner.world.now() + self.inner.lease;
                     self.timer = self.inner.set_timer(&id, until).await?;
                 }
@@ -103,12 +106,21 @@ impl Driving {
         }
     }
 
-    /// Says when something is due, or that nothing is; what somebody else has said
-    /// meanwhile stays.
+    /// Says when something is due. Who is suspended waits for nothing; what somebody else
+    /// has said of the timer meanwhile stays.
     async fn rest(&mut self, due: Option<DateTime<Utc>>) -> Result<(), SagaError> {
+        let Inner { timers, store, world, lease, .. } = &*self.inner;
+        let id = &self.live.id;
         match due {
-            Some(due) => self.timer = self.inner.set_timer(&self.live.id, due).await?,
-            None => self.inner.timers.done(&self.timer).await?,
+            None if self.live.state.phase == Phase::Suspended => timers.done(&self.timer).await?,
+            _ => {
+                let lease = world.now() + *lease;
+                self.timer = self.inner.set_timer(id, due.unwrap_or(lease)).await?;
+                // Another process may have it by now, and that was its lease.
+                if store.version(id.stream()).await? != self.live.version {
+                    self.timer = self.inner.set_timer(id, lease).await?;
+                }
+            }
         }
         self.is_awake().await
     }
@@ -138,6 +150,9 @@ impl Driving {
                     self.outcomes.clear();
                     inner.metrics.recorded(&self.live.id, &events);
                     self.begin(&events);
+                    if self.wake.is_some() {
+                        self.renew().await?;
+                    }
                     return Ok(self.turn());
                 }
                 Err(SagaError::Append(AppendError::Conflict(_))) => {
@@ -171,19 +186,32 @@ impl Driving {
     /// the outputs.
     fn outputs_are_left_out(&mut self, error: &SagaError) -> bool {
         let reason = format!("its output cannot be recorded: {error}");
-        let mut any = false;
-        for outcome in &mut self.outcomes {
-            if outcome.result.is_ok() {
-                any = true;
-                outcome.result = Err(Failed { again: false, ..Failed::unknown(&reason) });
-            }
-        }
-        any
+        let bytes = |output: &Value| output.to_string().len();
+        let outputs = self.outcomes.iter_mut().filter_map(|outcome| {
+            let bytes = outcome.result.as_ref().ok().map(bytes)?;
+            Some((outcome, bytes))
+        });
+        let Some((largest, bytes)) = outputs.max_by_key(|(_, bytes)| *bytes) else { return false };
+        largest.result = Err(Failed { again: false, ..Failed::unknown(&reason) });
+        bytes > limits::PAYLOAD_BYTES / 8
     }
 
     async fn reload(&mut self) -> Result<(), SagaError> {
         let Inner { store, registry, .. } = &*self.inner;
         self.live = Live::load(&**store, registry, &self.live.id).await?;
+        // What this process has begun, and forgotten since.
+        let lost = self.live.sight(&self.inner.world, &self.inner.node).lost();
+        let forgotten = |one: &Outcome| {
+            !self.mine.contains(&(one.step.clone(), one.way, one.attempt))
+                && !self
+                    .outcomes
+                    .iter()
+                    .any(|known| (&known.step, known.way) == (&one.step, one.way))
+        };
+        let lost: Vec<_> = lost.into_iter().filter(forgotten).collect();
+        if !self.is_taken() {
+            self.outcomes.extend(lost);
+        }
         Ok(())
     }
 
@@ -216,6 +244,7 @@ impl Driving {
         let (world, lease) = (self.inner.world.clone(), self.inner.lease);
         let renew = self.renewed + lease / 3;
         let due = self.live.sight(&world, &self.inner.node).next_due();
+        let due = due.filter(|_| !self.inner.is_stopping());
         let until = due.map_or(renew, |due| due.min(renew));
         let pause = (until - world.now()).to_std().unwrap_or_default();
         let has_tries = !self.tries.is_empty();
@@ -234,9 +263,14 @@ impl Driving {
         }
         let renews = world.now() >= renew;
         if renews {
-            self.renewed = world.now();
-            self.timer = self.inner.set_timer(&self.live.id, self.renewed + lease).await?;
-            self.is_awake().await?;
+            match self.renew().await {
+                Err(error) if error.is_transient() && world.now() < self.timer.until => {
+                    tracing::warn!(saga = %self.live.id, %error, "a lease is renewed later");
+                    self.renewed += lease / 12;
+                    return Ok(false);
+                }
+                renewed => renewed?,
+            }
         }
         if told || renews {
             self.reload().await?;
@@ -244,8 +278,15 @@ impl Driving {
         Ok((told || renews) && self.is_taken())
     }
 
+    async fn renew(&mut self) -> Result<(), SagaError> {
+        let now = self.inner.world.now();
+        self.timer = self.inner.set_timer(&self.live.id, now + self.inner.lease).await?;
+        self.renewed = now;
+        self.is_awake().await
+    }
+
     fn settle(&mut self, outcome: Outcome) {
-        self.mine.remove(&(outcome.step.clone(), outcome.way));
+        self.mine.remove(&(outcome.step.clone(), outcome.way, outcome.attempt));
         self.outcomes.push(outcome);
     }
 
@@ -253,9 +294,8 @@ impl Driving {
         for event in events {
             let SagaEvent::StepBegan { step, way, attempt, .. } = event else { continue };
             let Some(at) = self.live.definition.graph().find(step) else { continue };
-            if self.mine.insert((step.clone(), *way)) {
-                self.tries.push(self.attempt(at, step, *way, *attempt));
-            }
+            self.mine.insert((step.clone(), *way, *attempt));
+            self.tries.push(self.attempt(at, step, *way, *attempt));
         }
     }
 
@@ -268,10 +308,11 @@ impl Driving {
     ) -> BoxFuture<'static, Outcome> {
         let state = self.live.state.known(name);
         let (id, step) = (&self.live.id, Arc::<str>::from(name));
-        let action_key = id.key(name, "forward", state.round);
+        let called = state.called.as_deref().unwrap_or(name);
+        let action_key = id.key(called, "forward", state.round);
         let key = match way {
             Way::Forward => action_key,
-            Way::Back => id.key(name, "back", state.round),
+            Way::Back => id.key(called, "back", state.round),
         };
         let work = Work {
             data: Arc::new(()),
@@ -292,22 +333,27 @@ impl Driving {
         let (id, metrics) = (id.clone(), self.inner.metrics);
         let trying = async move {
             let began = time.world.now();
-            let result = match time.probe(before).await {
-                Some(Probe::Happened(output)) => Ok(output),
-                _ => match time.try_all(run, immediate).await {
-                    Err(failed) if failed.effect == Effect::Unknown => {
-                        match time.probe(after).await {
-                            Some(Probe::Happened(output)) => Ok(output),
-                            Some(Probe::Absent) => Err(Failed { effect: Effect::Absent, ..failed }),
-                            _ => Err(failed),
-                        }
-                    }
-                    result => result,
-                },
+            let mut result = Err(Failed::unknown("it was not tried"));
+            let mut found = time.probe(before).await;
+            if !matches!(found, Some(Probe::Happened(_))) {
+                result = time.try_all(run, immediate).await;
+                let unknown = |failed: &Failed| failed.effect == Effect::Unknown;
+                found = match result.as_ref().err().filter(|failed| unknown(failed)) {
+                    Some(_) => time.probe(after).await,
+                    None => None,
+                };
+            }
+            let answers = matches!(found, Some(Probe::Happened(_)));
+            let result = match (found, result) {
+                (Some(Probe::Happened(output)), _) => Ok(output),
+                (Some(Probe::Absent), Err(failed)) => {
+                    Err(Failed { effect: Effect::Absent, ..failed })
+                }
+                (_, result) => result,
             };
             failpoint!("saga.after_action");
             metrics.tried(&id, way, (time.world.now() - began).to_std().unwrap_or_default());
-            Outcome { step: name, way, attempt, result, answers: false }
+            Outcome { step: name, way, attempt, result, answers }
         };
         tracing::Instrument::instrument(trying, span).boxed()
     }

@@ -99,6 +99,9 @@ pub enum SagaError {
         /// Which, with their versions.
         sagas: Vec<(SagaId, u32)>,
     },
+    /// This process goes on with them already.
+    #[error("these sagas are started already")]
+    Started,
     /// Two definitions have one name and version.
     #[error("version {version} of the saga {definition} is registered twice")]
     RegisteredTwice {

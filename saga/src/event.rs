@@ -114,6 +114,9 @@ pub enum SagaEvent {
         by: String,
         /// Why.
         why: String,
+        /// The steps and conditions that it lets run again, if it does.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        resets: Vec<String>,
     },
     /// It goes on by another version of its definition.
     Migrated {
@@ -203,7 +206,8 @@ pub enum Operation {
         /// Which step.
         step: String,
     },
-    /// Goes forward from this step: it and what follows it run again, and what was undone.
+    /// Goes forward from this step: it and what follows it run again, and what was undone,
+    /// with a new key. What could not be undone counts as done.
     ResumeFrom {
         /// Which step.
         step: String,

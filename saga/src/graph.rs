@@ -90,6 +90,8 @@ struct Within {
     within: Vec<(usize, bool)>,
     prefix: String,
     suffix: String,
+    /// In how many loops it stands.
+    loops: usize,
 }
 
 struct Laying<D> {
@@ -161,8 +163,10 @@ impl<D> Laying<D> {
     ) -> Result<Ends, DefinitionError> {
         let mut place = place.clone();
         let outer = place.suffix.clone();
+        place.loops += 1;
         for round in 1..=times {
-            if round > 1 {
+            // Within another loop the first round has a number too, to be no round of that.
+            if round > 1 || place.loops > 1 {
                 place.suffix = format!("{outer}.{round}");
             }
             let choice = self.choice(name, holds, &ends, &place)?;

@@ -46,7 +46,7 @@ impl Evolve for SagaRow {
     type Event = SagaEvent;
 
     fn evolve(&mut self, event: &SagaEvent) {
-        self.state.apply(event, None);
+        self.state.apply(event);
     }
 }
 

@@ -102,7 +102,7 @@ impl Live {
         let input = events.get(anchor).and_then(begins).unwrap_or_default();
         let mut live = Self::new(id.clone(), definition, &input, metadata)?;
         for (at, event) in events.iter().enumerate() {
-            live.state.apply(event, Some(live.definition.graph()));
+            live.state.apply(event);
             if at > anchor {
                 live.extend(event)?;
             }
@@ -113,7 +113,7 @@ impl Live {
 
     /// Changes it by an event that is not in its stream yet.
     pub(crate) fn apply(&mut self, event: &SagaEvent) -> Result<(), SagaError> {
-        self.state.apply(event, Some(self.definition.graph()));
+        self.state.apply(event);
         self.extend(event)
     }
 

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -95,7 +98,8 @@ impl Sagas {
             check_data(live, &operation)?;
             let (operation, by, why) = (operation.clone(), by.to_owned(), why.to_owned());
             let ends = operation == Operation::Terminate;
-            let mut events = vec![SagaEvent::Operated { operation, by, why }];
+            let resets = resets(live, &operation);
+            let mut events = vec![SagaEvent::Operated { operation, by, why, resets }];
             events.extend(ends.then_some(SagaEvent::Terminated));
             Ok(events)
         })
@@ -131,6 +135,15 @@ impl Sagas {
         })
         .await
     }
+}
+
+/// The steps and conditions that run again.
+fn resets(live: &Live, operation: &Operation) -> Vec<String> {
+    let Operation::ResumeFrom { step } = operation else { return Vec::new() };
+    let graph = live.definition.graph();
+    let Some(at) = graph.find(step) else { return Vec::new() };
+    let all = graph.behind(at).into_iter().chain([at]);
+    all.map(|at| graph.nodes[at].name.clone()).collect()
 }
 
 /// Why that cannot be done, if it cannot.
@@ -205,9 +218,23 @@ fn does_not_fit(live: &Live, to: &dyn AnyDefinition, migration: &Migration) -> O
     if is_moving(live) {
         return Some("steps are under way, try again".to_owned());
     }
-    let names = live.state.steps.keys().chain(live.state.choices.keys());
-    let named =
-        |name: &String| migration.renamed.get(name).cloned().unwrap_or_else(|| name.clone());
-    let missing = names.map(named).find(|name| to.graph().find(name).is_none())?;
-    Some(format!("version {} has no {missing}: say how it is called there", migration.to))
+    let steps = live.state.steps.keys().map(|name| (name, false));
+    let names = steps.chain(live.state.choices.keys().map(|name| (name, true)));
+    let mut taken = BTreeSet::new();
+    for (old, is_choice) in names {
+        let name = migration.renamed.get(old).unwrap_or(old);
+        let place = to.graph().find(name).map(|at| &to.graph().nodes[at]);
+        let to = migration.to;
+        match place {
+            None => return Some(format!("version {to} has no {name}: say how it is called there")),
+            Some(place) if (place.what == What::Choice) != is_choice => {
+                return Some(format!("{name} is a step in one version, a condition in the other"));
+            }
+            Some(_) if !taken.insert(name) => {
+                return Some(format!("two steps are called {name} in version {to}"));
+            }
+            Some(_) => {}
+        }
+    }
+    None
 }

@@ -1,7 +1,7 @@
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
-use es_core::{StoreError, Task, failpoint};
+use es_core::{StoreError, TakenTimer, Task, failpoint};
 use tokio::sync::watch;
 
 use crate::{
@@ -19,17 +19,28 @@ impl Sagas {
     /// # Errors
     ///
     /// [`SagaError::LeftBehind`] if sagas are under way by definitions that nobody has
-    /// registered, with their list; [`SagaError`] if the log cannot be read.
+    /// registered, with their list; [`SagaError::Started`] if these sagas go on already;
+    /// [`SagaError`] if the log cannot be read.
     pub async fn start(&self) -> Result<RunningSagas, SagaError> {
         let live = live_sagas(&*self.inner.store).await?;
+        let registry = &self.inner.registry;
         let unknown = |(id, version): &(SagaId, u32)| {
-            self.inner.registry.find(id.definition(), *version).is_err()
+            // Of another name, they are another program's.
+            registry.newest(id.definition()).is_ok()
+                && registry.find(id.definition(), *version).is_err()
         };
         let sagas: Vec<_> = live.into_iter().filter(unknown).collect();
         if !sagas.is_empty() {
             return Err(SagaError::LeftBehind { sagas });
         }
-        self.inner.shared.running.send_replace(Some(false));
+        let starts = self.inner.shared.running.send_if_modified(|stopping| {
+            let starts = *stopping != Some(false);
+            *stopping = Some(false);
+            starts
+        });
+        if !starts {
+            return Err(SagaError::Started);
+        }
         let (stop, stopping) = watch::channel(false);
         let task = self.inner.world.spawn(work(Arc::clone(&self.inner), stopping));
         Ok(RunningSagas { inner: Arc::clone(&self.inner), stop, task: Some(task) })
@@ -42,7 +53,8 @@ impl Sagas {
     ///
     /// [`SagaError`] if a store fails.
     pub async fn recover(&self) -> Result<usize, SagaError> {
-        let live = live_sagas(&*self.inner.store).await?;
+        let mut live = live_sagas(&*self.inner.store).await?;
+        live.retain(|(id, _)| self.inner.registry.newest(id.definition()).is_ok());
         for (id, _) in &live {
             self.inner.set_timer(id, self.inner.world.now() + self.inner.lease).await?;
         }
@@ -129,18 +141,26 @@ async fn take_due(inner: &Arc<Inner>) -> Result<Duration, StoreError> {
     let taken = inner.timers.take_due(&inner.owner, now, now + inner.lease, room).await?;
     failpoint!("saga.after_take_due");
     for timer in taken {
-        let Some(id) = whose(&timer) else {
-            tracing::warn!(timer = %timer.timer.id.name, "a timer of sagas is of none");
-            inner.timers.done(&timer).await?;
-            continue;
-        };
-        // What came so long ago has met somebody who died before having looked.
-        let woken = is_wake(&timer) && now < timer.timer.due + inner.lease;
-        match inner.may_drive(&id) {
-            Some(hold) => hold.take_over(timer, woken),
-            None if is_wake(&timer) && inner.is_driven(&id) => inner.timers.done(&timer).await?,
-            None => {}
+        if let Err(error) = hand_out(inner, timer).await {
+            tracing::warn!(owner = %inner.owner, %error, "a saga goes on after its lease");
         }
     }
     Ok(Duration::ZERO)
+}
+
+async fn hand_out(inner: &Arc<Inner>, timer: TakenTimer) -> Result<(), StoreError> {
+    let Some(id) = whose(&timer) else {
+        tracing::warn!(timer = %timer.timer.id.name, "a timer of sagas is of none");
+        return inner.timers.done(&timer).await;
+    };
+    match inner.may_drive(&id) {
+        Some(hold) => {
+            hold.take_over(timer);
+            Ok(())
+        }
+        None if inner.is_driven(&id) && is_wake(&timer) => inner.timers.done(&timer).await,
+        None if inner.is_driven(&id) => Ok(()),
+        // There is no room any more, or it stops: somebody else may go on with it.
+        None => inner.timers.set(timer.timer).await,
+    }
 }

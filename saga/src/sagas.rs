@@ -10,7 +10,8 @@ use std::{
 
 use chrono::{DateTime, SubsecRound, Utc};
 use es_core::{
-    AppendError, EventStore, Metadata, Name, TakenTimer, Timer, TimerId, Timers, World, failpoint,
+    AppendError, EventStore, EventStoreExt, Metadata, Name, TakenTimer, Timer, TimerId, Timers,
+    Version, World, failpoint,
 };
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
@@ -18,13 +19,16 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
-    Definition, Phase, SagaError, SagaEvent, SagaId, SagaState, Story,
+    Definition, Phase, SagaError, SagaEvent, SagaId, SagaState, StepError, Story, Way,
     decide::{Failed, Outcome, after},
     driving::Driving,
     live::{Live, Registry, decode},
     metrics::Metrics,
 };
 
+/// Bounds of a lease, and of the pause between two looks.
+const SHORTEST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 /// How often an answer or an operation is recorded anew after others have been faster.
 pub(crate) const CONFLICTS: u32 = 32;
 
@@ -209,14 +213,14 @@ impl Sagas {
     /// Sets how long a process may stand still before another one goes on with its sagas.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        Arc::make_mut(&mut self.inner).lease = lease.max(Duration::from_millis(30));
+        Arc::make_mut(&mut self.inner).lease = lease.clamp(SHORTEST, LONGEST);
         self
     }
 
     /// Sets how often it looks for what other processes have left: so late may it go on.
     #[must_use]
     pub fn poll(mut self, every: Duration) -> Self {
-        Arc::make_mut(&mut self.inner).poll = every;
+        Arc::make_mut(&mut self.inner).poll = every.clamp(SHORTEST, LONGEST);
         self
     }
 
@@ -276,6 +280,9 @@ impl Sagas {
         if here.is_some() {
             live.follow(&mut events, &inner.world, &inner.node)?;
         }
+        if inner.store.version(id.stream()).await? > Version::NONE {
+            return Ok(Begun::Known);
+        }
         // If this process dies right after the append, somebody looks for the saga.
         let timer = inner.set_timer(id, at + inner.lease).await?;
         failpoint!("saga.before_begin");
@@ -328,17 +335,19 @@ impl Sagas {
         answer: Result<serde_json::Value, String>,
     ) -> Result<(), SagaError> {
         self.change(id, |live, world, node| {
-            if live.definition.graph().find(step).is_none() {
-                let why = format!("it has no step {step}");
+            let at = live.definition.graph().find(step);
+            let waits = at.and_then(|at| live.definition.limits(at, Way::Forward).waits);
+            if waits.is_none() {
+                let why = format!("it has no step {step} that waits for an answer");
                 return Err(SagaError::Refused { saga: id.clone(), why });
             }
             let result = match &answer {
                 Ok(output) => Ok(output.clone()),
-                Err(reason) => Err(Failed::from(crate::StepError::refused(reason))),
+                Err(reason) => Err(Failed::from(StepError::refused(reason))),
             };
             let outcome = Outcome {
                 step: step.to_owned(),
-                way: crate::Way::Forward,
+                way: Way::Forward,
                 attempt: live.state.known(step).attempts,
                 result,
                 answers: true,
@@ -412,7 +421,7 @@ impl Sagas {
         let mut pages = self.inner.store.follow(es_core::Read::stream(id.stream()));
         while let Some(page) = pages.try_next().await? {
             for event in &page.events {
-                state.apply(&decode(event)?, None);
+                state.apply(&decode(event)?);
                 if wanted(state.phase) {
                     return Ok(state.phase);
                 }
@@ -447,10 +456,10 @@ impl Hold {
     }
 
     /// Reads it from its stream, and goes on with it.
-    pub(crate) fn take_over(self, taken: TakenTimer, woken: bool) {
+    pub(crate) fn take_over(self, taken: TakenTimer) {
         let (inner, local) = (Arc::clone(&self.inner), Arc::clone(&self.local));
         self.inner.world.clone().detach(async move {
-            if let Err(error) = inner.take_over(&self.id, local, taken, woken).await {
+            if let Err(error) = inner.take_over(&self.id, local, taken).await {
                 tracing::warn!(saga = %self.id, %error, "a saga goes on after its lease");
             }
             drop(self);
@@ -512,14 +521,13 @@ impl Inner {
         id: &SagaId,
         local: Arc<Local>,
         taken: TakenTimer,
-        woken: bool,
     ) -> Result<(), SagaError> {
         let live = match Live::load(&*self.store, &self.registry, id).await {
             Err(SagaError::Missing { .. }) => return self.unborn(&taken).await,
             live => live?,
         };
-        if woken && !live.sight(&self.world, &self.node).lost().is_empty() {
-            // Whoever has it sees what has come with its next look.
+        if is_wake(&taken) && !live.sight(&self.world, &self.node).lost().is_empty() {
+            // Whoever has it sees what has come with its next look, or has lost it soon.
             return Ok(self.timers.done(&taken).await?);
         }
         let (timer, wake) = match is_wake(&taken) {

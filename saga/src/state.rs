@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Effect, Operation, SagaEvent, Way, graph::Graph};
+use crate::{Effect, Operation, SagaEvent, Way};
 
 /// Where a saga is: a fold of its events.
 ///
@@ -123,6 +123,9 @@ pub struct StepState {
     pub(crate) lost: u32,
     /// How often it was taken up again after it was undone.
     pub(crate) round: u32,
+    /// What it was called when it began, if it has another name now: its keys stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) called: Option<String>,
     /// Why it failed.
     pub reason: Option<String>,
 }
@@ -196,6 +199,7 @@ impl SagaState {
             undo_tries: 0,
             lost: 0,
             round: 0,
+            called: None,
             reason: None,
         };
         self.steps.get(name).unwrap_or(NOTHING)
@@ -208,9 +212,8 @@ impl SagaState {
         self.steps.get_mut(step).expect("it was inserted")
     }
 
-    /// Changes it by this event. The graph is asked only for what stands behind a step from
-    /// which it goes on again.
-    pub(crate) fn apply(&mut self, event: &SagaEvent, graph: Option<&Graph>) {
+    /// Changes it by this event.
+    pub(crate) fn apply(&mut self, event: &SagaEvent) {
         match event {
             SagaEvent::Started { version, at, deadline, .. } => {
                 (self.version, self.started, self.deadline) = (*version, *at, *deadline);
@@ -238,19 +241,10 @@ impl SagaState {
                 self.incident = Some(Incident { step: step.clone(), way: *way });
             }
             SagaEvent::Overdue => self.overdue = true,
-            SagaEvent::Operated { operation, .. } => self.operate(operation, graph),
+            SagaEvent::Operated { operation, resets, .. } => self.operate(operation, resets),
             SagaEvent::Migrated { to, renamed, .. } => {
                 self.version = *to;
-                for (old, new) in renamed {
-                    if let Some(step) = self.steps.remove(old) {
-                        self.steps.insert(new.clone(), step);
-                    }
-                    if let Some(holds) = self.choices.remove(old) {
-                        self.choices.insert(new.clone(), holds);
-                    }
-                    let incident = self.incident.iter_mut().find(|one| one.step == *old);
-                    incident.into_iter().for_each(|one| one.step.clone_from(new));
-                }
+                self.rename(renamed);
             }
             SagaEvent::Completed => self.phase = Phase::Completed,
             SagaEvent::Compensated => self.phase = Phase::Compensated,
@@ -258,7 +252,25 @@ impl SagaState {
         }
     }
 
-    fn operate(&mut self, operation: &Operation, graph: Option<&Graph>) {
+    /// All at once: two may change their names with each other.
+    fn rename(&mut self, renamed: &BTreeMap<String, String>) {
+        let new = |old: &String| renamed.get(old).unwrap_or(old).clone();
+        let steps = std::mem::take(&mut self.steps).into_iter().map(|(old, mut step)| {
+            let name = new(&old);
+            if name != old {
+                step.called.get_or_insert(old);
+            }
+            (name, step)
+        });
+        self.steps = steps.collect();
+        let choices = std::mem::take(&mut self.choices).into_iter();
+        self.choices = choices.map(|(old, holds)| (new(&old), holds)).collect();
+        if let Some(incident) = &mut self.incident {
+            incident.step = new(&incident.step);
+        }
+    }
+
+    fn operate(&mut self, operation: &Operation, resets: &[String]) {
         match operation {
             Operation::Retry => self.retry(),
             Operation::Skip { step, .. } => {
@@ -276,7 +288,7 @@ impl SagaState {
                 (step.back, step.by_hand) = (Stage::Done, true);
                 self.go_on(Phase::Compensating);
             }
-            Operation::ResumeFrom { step } => self.resume(step, graph),
+            Operation::ResumeFrom { .. } => self.resume(resets),
             Operation::Edit { .. } => {}
             Operation::Cancel => {
                 self.reason = Some("it was cancelled".to_owned());
@@ -306,23 +318,21 @@ impl SagaState {
         }
     }
 
-    /// What was undone, failed, or stands behind the step waits once more.
-    fn resume(&mut self, from: &str, graph: Option<&Graph>) {
-        let place = graph.and_then(|graph| Some((graph, graph.find(from)?)));
-        let behind = place.map(|(graph, at)| {
-            let behind = graph.behind(at).into_iter().chain([at]);
-            behind.map(|at| graph.nodes[at].name.as_str()).collect::<Vec<_>>()
-        });
-        let is_behind = |name: &str| behind.as_ref().is_some_and(|all| all.contains(&name));
+    /// What was undone, has failed, or is among these waits once more. What has happened and
+    /// is not undone stays known.
+    fn resume(&mut self, resets: &[String]) {
         for (name, step) in &mut self.steps {
-            let was_undone = step.back != Stage::Waiting;
-            if was_undone || is_behind(name) || step.forward != Stage::Done {
-                let (round, attempts) = (step.round + u32::from(was_undone), step.attempts);
-                let undo_attempts = step.undo_attempts;
-                *step = StepState { round, attempts, undo_attempts, ..StepState::default() };
+            let undone = step.back == Stage::Done;
+            step.back = Stage::Waiting;
+            step.undo_tries = 0;
+            if undone || resets.contains(name) || step.forward != Stage::Done {
+                step.uncertain = !undone && (step.uncertain || step.forward == Stage::Done);
+                step.round += u32::from(undone);
+                (step.forward, step.by_hand) = (Stage::Waiting, false);
+                (step.tries, step.lost) = (0, 0);
             }
         }
-        self.choices.retain(|name, _| !is_behind(name));
+        self.choices.retain(|name, _| !resets.contains(name));
         self.go_on(Phase::Running);
     }
 }

@@ -108,7 +108,7 @@ impl fmt::Display for Line<'_> {
                 write!(f, "suspended at {step}, {way}: {reason}")
             }
             SagaEvent::Overdue => f.write_str("its deadline has passed after its pivot"),
-            SagaEvent::Operated { operation, by, why } => {
+            SagaEvent::Operated { operation, by, why, .. } => {
                 write!(f, "{by}: {operation:?}, as {why}")
             }
             SagaEvent::Migrated { to, by, .. } => write!(f, "{by}: goes on by version {to}"),

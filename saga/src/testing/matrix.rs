@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::play::{Mortal, Play};
 use crate::{
-    Definition, Kind, Phase, RunningSagas, SagaError, SagaEvent, SagaId, Sagas, Way, graph::Graph,
-    live::decode,
+    Definition, Kind, Phase, RunningSagas, SagaError, SagaEvent, SagaId, SagaState, Sagas, Way,
+    graph::Graph, live::decode,
 };
 
 /// How long a saga may take, on a clock that jumps.
@@ -120,13 +120,13 @@ where
     ) -> Case {
         let play = Arc::new(Play::new(fault.clone(), turns));
         let (phase, problem) = match self.play(&play).await {
-            Ok(phase) => (Some(phase), wrong(graph, &play.effects(), phase)),
+            Ok(state) => (Some(state.phase), wrong(graph, &play, &state)),
             Err(problem) => (None, Some(problem)),
         };
         Case { fault, phase, problem }
     }
 
-    async fn play(&self, play: &Arc<Play>) -> Result<Phase, String> {
+    async fn play(&self, play: &Arc<Play>) -> Result<SagaState, String> {
         let (store, timers) = (MemoryStore::new(), MemoryTimers::new());
         let world = super::world();
         let id = SagaId::new((self.define)().name(), "1").map_err(|error| error.to_string())?;
@@ -167,16 +167,16 @@ where
     }
 
     /// Answers what waits for an answer, until the saga ends or stands still.
-    async fn attend(&self, sagas: &Sagas, id: &SagaId) -> Result<Phase, SagaError> {
+    async fn attend(&self, sagas: &Sagas, id: &SagaId) -> Result<SagaState, SagaError> {
         let read = es_core::Read::stream(id.stream());
         let mut pages = sagas.inner.store.follow(read);
-        let mut state = crate::SagaState::default();
+        let mut state = SagaState::default();
         while let Some(page) = pages.try_next().await? {
             for event in &page.events {
                 let event = decode(event)?;
-                state.apply(&event, None);
+                state.apply(&event);
                 if state.phase.is_terminal() || state.phase == Phase::Suspended {
-                    return Ok(state.phase);
+                    return Ok(state);
                 }
                 let SagaEvent::StepAsked { step, .. } = event else { continue };
                 let answer = self.answers.iter().find(|(known, _)| *known == step);
@@ -187,7 +187,7 @@ where
                 }
             }
         }
-        Ok(state.phase)
+        Ok(state)
     }
 }
 
@@ -215,27 +215,41 @@ fn turns(graph: &Graph, at: usize) -> Option<String> {
     steps.next().map(|(_, place, _)| place.name.clone())
 }
 
-/// What is wrong about these effects of a saga that has ended so.
-fn wrong(graph: &Graph, effects: &[(String, Way)], phase: Phase) -> Option<String> {
+/// What is wrong about the effects of a saga that has ended so.
+fn wrong(graph: &Graph, play: &Play, state: &SagaState) -> Option<String> {
+    let (effects, phase) = (play.effects(), state.phase);
+    let ends = match play.is_final() {
+        true => Phase::Compensated,
+        false => Phase::Completed,
+    };
+    if phase != ends {
+        return Some(format!("it is {phase}, and must be {ends}, after {effects:?}"));
+    }
     let count = |step: &str, way: Way| {
         effects.iter().filter(|(known, on)| known == step && *on == way).count()
     };
-    let at =
-        |step: &str| effects.iter().position(|(known, way)| known == step && *way == Way::Back);
-    if !matches!(phase, Phase::Completed | Phase::Compensated) {
-        return Some(format!("it is {phase}, after {effects:?}"));
-    }
-    for (place_at, place, _) in graph.steps() {
-        let (done, undone) = (count(&place.name, Way::Forward), count(&place.name, Way::Back));
-        let wanted = match phase {
-            Phase::Completed => 0,
-            _ if graph.undoable(place_at) => done,
-            _ => 0,
+    for (at, place, _) in graph.steps() {
+        let name = &place.name;
+        let is_off = |(choice, holds): &(usize, bool)| {
+            state.choices.get(&graph.nodes[*choice].name) != Some(holds)
         };
-        if done > 1 || undone != wanted {
-            let name = &place.name;
+        let (done, undone) = (count(name, Way::Forward), count(name, Way::Back));
+        let (must, may) = match phase {
+            Phase::Completed => (usize::from(!place.within.iter().any(is_off)), 0),
+            _ => (done.min(1), if graph.undoable(at) { done } else { 0 }),
+        };
+        if done != must || undone != may {
             return Some(format!("{phase}, but {name} was done {done} and undone {undone} times"));
         }
+    }
+    turned(graph, &effects)
+}
+
+/// What was undone before something that follows it.
+fn turned(graph: &Graph, effects: &[(String, Way)]) -> Option<String> {
+    let at =
+        |step: &str| effects.iter().position(|(known, way)| known == step && *way == Way::Back);
+    for (place_at, place, _) in graph.steps() {
         for later in graph.behind(place_at) {
             let later = &graph.nodes[later].name;
             if let (Some(this), Some(that)) = (at(&place.name), at(later))

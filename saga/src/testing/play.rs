@@ -8,7 +8,7 @@ use std::{
 };
 
 use es_core::{AppendId, Spawn};
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{sync::Notify, task::AbortHandle};
@@ -41,6 +41,12 @@ impl Play {
         Self { fault, turns, hits: AtomicU32::new(0), crash, ledger }
     }
 
+    /// Whether a step is refused for good.
+    pub(super) fn is_final(&self) -> bool {
+        let refused = |(.., fault): &(_, _, Fault)| *fault == Fault::Refused;
+        self.turns.is_some() || self.fault.as_ref().is_some_and(refused)
+    }
+
     /// What has happened outside, in its order.
     pub(super) fn effects(&self) -> Vec<(String, Way)> {
         self.ledger.lock().effects.clone()
@@ -53,7 +59,7 @@ impl Play {
         node.run = Arc::new(move |work| {
             let (play, run) = (Arc::clone(&play), Arc::clone(&run));
             async move {
-                let effect = || run(work.clone());
+                let effect = || run(work.clone()).map_ok(Some).boxed();
                 play.act(&work.step, Way::Forward, work.key, &effect).await
             }
             .boxed()
@@ -64,8 +70,9 @@ impl Play {
                 let (play, undo) = (Arc::clone(&play), Arc::clone(&undo));
                 async move {
                     let effect = || match play.has(work.action_key) {
-                        true => undo(work.clone()).map(|done| done.map(|()| Value::Null)).boxed(),
-                        false => std::future::ready(Ok(NOTHING)).boxed(),
+                        true => undo(work.clone()).map_ok(|()| Some(Value::Null)).boxed(),
+                        // There is nothing to undo.
+                        false => std::future::ready(Ok(None)).boxed(),
                     };
                     play.act(&work.step, Way::Back, work.key, &effect).await.map(drop)
                 }
@@ -87,7 +94,7 @@ impl Play {
         effect: &F,
     ) -> Result<Value, StepError>
     where
-        F: Fn() -> BoxFuture<'static, Result<Value, StepError>> + Sync,
+        F: Fn() -> BoxFuture<'static, Result<Option<Value>, StepError>> + Sync,
     {
         if way == Way::Forward && self.turns.as_deref() == Some(step) {
             return Err(StepError::refused("it is to be undone"));
@@ -131,23 +138,21 @@ impl Play {
         effect: &F,
     ) -> Result<Value, StepError>
     where
-        F: Fn() -> BoxFuture<'static, Result<Value, StepError>> + Sync,
+        F: Fn() -> BoxFuture<'static, Result<Option<Value>, StepError>> + Sync,
     {
         if let Some(known) = self.ledger.lock().done.get(&key) {
             return Ok(known.clone());
         }
         let output = effect().await?;
         let mut ledger = self.ledger.lock();
-        if output != NOTHING {
+        if output.is_some() {
             ledger.effects.push((step.to_owned(), way));
         }
+        let output = output.unwrap_or_default();
         ledger.done.insert(key, output.clone());
         Ok(output)
     }
 }
-
-/// What a compensation says that has found nothing to undo.
-const NOTHING: Value = Value::Bool(false);
 
 /// A process that can be killed: what it has begun stops where it is.
 #[derive(Debug, Clone, Default)]

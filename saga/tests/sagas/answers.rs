@@ -14,13 +14,11 @@ fn ask(place: &Place) -> Step<(), String> {
     })
 }
 
-async fn asked(node: &crate::place::Node, id: &SagaId) {
-    let mut events = Vec::new();
+async fn asked(place: &Place, node: &crate::place::Node, id: &SagaId) {
     let is_asked = |event: &(_, SagaEvent)| matches!(event.1, SagaEvent::StepAsked { .. });
-    while !events.iter().any(is_asked) {
-        tokio::task::yield_now().await;
-        events = node.sagas.story(id).await.expect("a story").events;
-    }
+    let told =
+        || async { node.sagas.story(id).await.expect("a story").events.iter().any(is_asked) };
+    place.until(told).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -28,7 +26,7 @@ async fn an_answer_ends_the_step_that_waits_for_it_and_the_next_one_is_ignored()
     let place = Place::new();
     let node = place.node(definition(Path::of(ask(&place)).step(place.step("ship")))).await;
     let id = node.begin("trip", &()).await;
-    asked(&node, &id).await;
+    asked(&place, &node, &id).await;
     for _ in 0..2 {
         node.sagas.answer(&id, "charge", &"paid").await.expect("it is taken");
     }
@@ -45,7 +43,7 @@ async fn an_answer_of_another_type_is_a_failure_that_is_not_tried_again() {
     let place = Place::new();
     let node = place.node(definition(Path::of(ask(&place)))).await;
     let id = node.begin("trip", &()).await;
-    asked(&node, &id).await;
+    asked(&place, &node, &id).await;
     node.sagas.answer(&id, "charge", &7).await.expect("it is recorded");
     node.reaches(&id, Phase::Compensated).await;
 }
@@ -55,7 +53,7 @@ async fn a_refusal_undoes_what_came_before() {
     let place = Place::new();
     let node = place.node(definition(Path::of(place.step("hotel")).step(ask(&place)))).await;
     let id = node.begin("trip", &()).await;
-    asked(&node, &id).await;
+    asked(&place, &node, &id).await;
     node.sagas.refuse(&id, "charge", "the card has expired").await.expect("it is taken");
     node.reaches(&id, Phase::Compensated).await;
     assert!(

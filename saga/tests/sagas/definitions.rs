@@ -62,3 +62,11 @@ fn the_rounds_of_a_loop_have_steps_of_their_own() {
     let doors = Definition::new("doors", 1, path).expect("a graph");
     assert_eq!(doors.steps().collect::<Vec<_>>(), ["knock", "knock.2", "knock.3"]);
 }
+
+#[test]
+fn a_loop_may_stand_in_a_loop() {
+    let inner = Path::new().repeat("inner", 2, |()| true, Path::of(step("knock")));
+    let path = Path::new().repeat("outer", 2, |()| true, inner);
+    let doors = Definition::new("doors", 1, path).expect("a graph");
+    assert_eq!(doors.steps().collect::<Vec<_>>(), ["knock.1", "knock.2", "knock.2.1", "knock.2.2"]);
+}

@@ -119,9 +119,9 @@ async fn an_answer_that_comes_to_another_process_wakes_the_saga() {
     let first = place.node(ask()).await;
     let second = place.node(ask()).await;
     let id = first.begin("trip", &()).await;
-    while first.sagas.state(&id).await.expect("a state").step("ask").attempts == 0 {
-        tokio::task::yield_now().await;
-    }
+    let begun =
+        || async { first.sagas.state(&id).await.expect("a state").step("ask").attempts > 0 };
+    place.until(begun).await;
     let began = place.world.now();
     second.sagas.answer(&id, "ask", &()).await.expect("it is taken");
     second.reaches(&id, Phase::Completed).await;

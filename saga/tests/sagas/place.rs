@@ -28,6 +28,15 @@ impl Place {
         Self { store, timers, world: saga::testing::world(), diary: Diary::default() }
     }
 
+    /// Waits until it is so, for as long as anything may take.
+    pub(crate) async fn until<F: Future<Output = bool>>(&self, is_so: impl Fn() -> F) {
+        let began = self.world.now();
+        while !is_so().await {
+            assert!(self.world.now() - began < chrono::TimeDelta::days(1), "it never comes");
+            self.world.sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     pub(crate) fn sagas(&self) -> Sagas {
         let sagas = Sagas::new(self.store.clone(), self.timers.clone());
         sagas.in_world(self.world.clone()).lease(LEASE)

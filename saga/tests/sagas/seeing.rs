@@ -11,9 +11,8 @@ async fn sagas_are_listed_with_phase_step_and_age() {
         Step::ask("ask", std::time::Duration::from_secs(60), |_: Work<()>| async { Ok(()) });
     let node = place.node(definition(Path::of(place.step("hotel")).step(ask))).await;
     let id = node.begin("trip", &()).await;
-    while node.sagas.state(&id).await.expect("a state").step("ask").attempts == 0 {
-        tokio::task::yield_now().await;
-    }
+    let begun = || async { node.sagas.state(&id).await.expect("a state").step("ask").attempts > 0 };
+    place.until(begun).await;
     let (store, views) = (place.store.clone(), MemoryViews::new());
     let projector = Projector::new(store, views).view::<SagaRow>();
     projector.catch_up().await.expect("it catches up");

@@ -66,9 +66,8 @@ async fn a_saga_is_migrated_with_its_data_and_needs_the_old_version_no_more() {
     // It begins by the old one, and waits.
     let old = place.node(trip(1, Path::of(ask("ask")).step(end("old")))).await;
     old.sagas.begin(&id, &json!({})).await.expect("it begins");
-    while old.sagas.state(&id).await.expect("a state").step("ask").attempts == 0 {
-        tokio::task::yield_now().await;
-    }
+    let begun = || async { old.sagas.state(&id).await.expect("a state").step("ask").attempts > 0 };
+    place.until(begun).await;
     let waits = sagas.migrate(&id, &Migration::to(2).rename("ask", "question"), "ada").await;
     assert!(matches!(waits, Err(SagaError::Refused { .. })), "a step is under way: {waits:?}");
     old.sagas.answer(&id, "ask", &"yes").await.expect("it is taken");
@@ -116,4 +115,42 @@ async fn a_saga_that_stands_still_goes_on_by_the_version_that_mends_it() {
     new.reaches(&id, Phase::Completed).await;
     let data = new.sagas.story(&id).await.expect("a story").data;
     assert_eq!(data, json!({ "class": "second", "sent": "second" }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_another_name_keeps_its_key_and_two_may_swap_theirs() {
+    let place = Place::new();
+    let noted = |name: &'static str| {
+        let (done, undone) = (place.diary.clone(), place.diary.clone());
+        let step = Step::new(name, move |work: Work<serde_json::Value>| {
+            done.write(&work.key.to_string());
+            async { Ok(()) }
+        });
+        step.compensate(move |work| {
+            undone.write(&work.action_key.to_string());
+            async { Ok(()) }
+        })
+    };
+    let path = |first, second| {
+        let closed = Step::new("closed", |_: Work<serde_json::Value>| async {
+            Err::<(), _>(saga::StepError::failed("no"))
+        });
+        Path::of(noted(first)).step(noted(second)).step(closed.retry(saga::RetryPolicy::new(3)))
+    };
+    let (old, new) = (|| trip(1, path("a", "b")), || trip(2, path("b", "a")));
+    let sagas = place.sagas().with(old()).expect("once").with(new()).expect("once");
+    let node = place.node(old()).await;
+    let id = node.begin("trip", &json!({})).await;
+    let fails = || async { sagas.state(&id).await.expect("a state").step("closed").attempts > 0 };
+    place.until(fails).await;
+    node.running.stop().await;
+
+    let met = sagas.migrate(&id, &Migration::to(2).rename("a", "b"), "ada").await;
+    assert!(matches!(met, Err(SagaError::Refused { .. })), "{met:?}");
+    let swap = Migration::to(2).rename("a", "b").rename("b", "a");
+    sagas.migrate(&id, &swap, "ada").await.expect("it fits");
+    let node = place.node(new()).await;
+    node.reaches(&id, Phase::Compensated).await;
+    let lines = place.diary.lines();
+    assert_eq!((&lines[0], &lines[1]), (&lines[3], &lines[2]), "undone in reverse, by their keys");
 }
