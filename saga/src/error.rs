@@ -128,6 +128,14 @@ pub enum SagaError {
         /// What serde says.
         source: serde_json::Error,
     },
+    /// A command cannot be written or read.
+    #[error("a command or an event of {stream} cannot be written or read as JSON")]
+    Command {
+        /// Whose.
+        stream: es_core::StreamId,
+        /// What serde says.
+        source: serde_json::Error,
+    },
     /// Others were always faster.
     #[error("{saga} was changed by others each time, try again")]
     Contended {

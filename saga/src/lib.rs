@@ -7,6 +7,7 @@
 //! | write a step | [`Step`], [`Step::send`], [`Work`], [`StepError`], [`Probe`], [`Kind`] |
 //! | put steps together | [`Path`], [`Definition`] |
 //! | begin sagas, and go on with them | [`Sagas`], [`SagaId`], [`RunningSagas`] |
+//! | hear events, and say what follows | [`Saga`], [`Hears`], [`Reply`], [`ProcessManager`] |
 //! | see what becomes of them | [`SagaRow`], [`SagaState`], [`Story`], [`Drawing`] |
 //! | help one that stands still | [`Operation`], [`Sagas::operate`] |
 //! | change a definition | [`Migration`], [`Sagas::migrate`] |
@@ -37,6 +38,7 @@ mod live;
 mod metrics;
 mod operate;
 mod path;
+mod process;
 mod running;
 mod sagas;
 mod sending;
@@ -54,6 +56,7 @@ pub use id::SagaId;
 pub use list::{SagaRow, count_by_phase};
 pub use operate::Migration;
 pub use path::Path;
+pub use process::{Hears, Order, ProcessManager, Reply, Saga, Waking};
 pub use running::RunningSagas;
 pub use sagas::{Begun, Sagas};
 pub use state::{Incident, Phase, SagaState, Stage, StepState};

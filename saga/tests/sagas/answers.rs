@@ -111,3 +111,22 @@ async fn a_probe_says_what_has_become_of_a_lost_answer() {
         assert_eq!(charged, tries, "{phase}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_happened_is_undone() {
+    let place = Place::new();
+    let diary = place.diary.clone();
+    let hotel = Step::new("hotel", move |_: Work<()>| {
+        diary.write("hotel");
+        async { Err::<(), _>(StepError::failed("the answer is lost")) }
+    });
+    let diary = place.diary.clone();
+    let hotel = hotel.retry(RetryPolicy::new(2)).compensate(move |_| {
+        diary.write("-hotel");
+        async { Ok(()) }
+    });
+    let node = place.node(definition(Path::of(place.step("car")).step(hotel))).await;
+    let id = node.begin("trip", &()).await;
+    node.reaches(&id, Phase::Compensated).await;
+    assert_eq!(place.diary.lines(), ["car", "hotel", "hotel", "-hotel", "-car"]);
+}

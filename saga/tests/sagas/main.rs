@@ -6,6 +6,7 @@ mod every_failure;
 mod nodes;
 mod operating;
 mod place;
+mod processes;
 mod seeing;
 mod timing;
 mod trip;

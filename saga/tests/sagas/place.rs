@@ -24,8 +24,9 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let (store, timers) = (MemoryStore::new(), MemoryTimers::new());
-        Self { store, timers, world: saga::testing::world(), diary: Diary::default() }
+        let world = saga::testing::world();
+        let (store, timers) = (MemoryStore::in_world(world.clone()), MemoryTimers::new());
+        Self { store, timers, world, diary: Diary::default() }
     }
 
     /// Waits until it is so, for as long as anything may take.
