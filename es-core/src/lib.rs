@@ -129,7 +129,9 @@ pub use schema::{EventSchema, EventSchemas};
 pub use shared_cache::{CachePlace, CacheStamp, FoundAnswer, Invalidation, LookedUp, SharedCache};
 pub use snapshot::{Snapshot, Snapshots};
 pub use snapshotting::{SnapshotCounts, SnapshotPolicy, Snapshotting};
-pub use store::{Abilities, Appended, Durability, EventStore, EventStoreExt, Page, Pages, Written};
+pub use store::{
+    Abilities, Appended, Durability, EventStore, EventStoreExt, Page, Pages, Snapped, Written,
+};
 pub use stream::StreamId;
 pub use timer::{TakenTimer, Timer, TimerId, Timers};
 pub use upcast::{Upcast, UpcastError, Upcasters, Upcasting};

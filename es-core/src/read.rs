@@ -1,8 +1,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    AppendId, Criteria, Event, Name, NameError, Position, RecordedEvent, StreamId, Tag, Tenant,
-    Version, stream,
+    AppendId, Criteria, Event, Name, NameError, Position, RecordedEvent, Snapshot, StreamId, Tag,
+    Tenant, Version, stream,
 };
 
 /// One request to read: which events, in which direction, how many.
@@ -215,6 +215,13 @@ impl Read {
     pub fn after_version(mut self, version: Version) -> Self {
         self.after_version = version;
         self
+    }
+
+    /// Only from the last event on that this snapshot reflects; for its stream. That event
+    /// tells whether the snapshot is of this log.
+    #[must_use]
+    pub fn from_snapshot(self, snapshot: &Snapshot) -> Self {
+        self.after_version(Version::new(snapshot.version.get().saturating_sub(1)))
     }
 
     /// Only what was recorded at or after `since`.

@@ -1,3 +1,5 @@
+use std::any::Any;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -62,7 +64,8 @@ impl Snapshot {
     }
 }
 
-/// Where snapshots are kept.
+/// Where snapshots are kept. An event store that keeps them itself finds out that it does, and
+/// [reads both at once](crate::EventStore::read_from_snapshot).
 ///
 /// ```
 /// use es_core::{ContentType, Snapshot, Snapshots, StreamId, Version, memory::MemorySnapshots};
@@ -79,7 +82,7 @@ impl Snapshot {
 /// # }
 /// ```
 #[async_trait]
-pub trait Snapshots: Send + Sync + 'static {
+pub trait Snapshots: Any + Send + Sync {
     /// The snapshot of this stream, if there is one.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Aggregate, Codec, EventStore, LoadError, Loaded, Pages, Read, RecordedEvent, Snapshot,
+    Aggregate, Codec, EventStore, LoadError, Loaded, Pages, Read, RecordedEvent, Snapped, Snapshot,
     Snapshots, StreamId, Version, World,
 };
 
@@ -133,6 +133,9 @@ struct Counters {
     failed: AtomicU64,
 }
 
+/// How far a load has come, the events that are to be absorbed next, and what follows.
+type Begun<A> = (Loaded<A>, Vec<RecordedEvent>, Pages);
+
 /// What became of snapshots so far.
 ///
 /// ```
@@ -179,10 +182,7 @@ impl Snapshotting {
         S: EventStore + ?Sized,
     {
         let started = self.world.now();
-        let (mut loaded, mut events, mut pages) = match self.begin(store, stream).await? {
-            Some(begun) => begun,
-            None => (Loaded::default(), Vec::new(), store.read(Read::stream(stream))),
-        };
+        let (mut loaded, mut events, mut pages) = self.begin(store, stream).await?;
         let is_used = loaded.version != Version::NONE;
         let mut replayed = 0;
         let mut last = None;
@@ -205,38 +205,25 @@ impl Snapshotting {
         Ok(loaded)
     }
 
-    /// The state of the snapshot, and what comes after it, if it is sound and its
-    /// last event is in the stream. A log that was restored from an older copy lacks
-    /// that event.
-    async fn begin<A, S>(
-        &self,
-        store: &S,
-        stream: &StreamId,
-    ) -> Result<Option<(Loaded<A>, Vec<RecordedEvent>, Pages)>, LoadError>
+    /// What to go on from, and with: the snapshot, if it is sound and its last event is in
+    /// the stream, else nothing. A log that was restored from an older copy lacks that
+    /// event.
+    async fn begin<A, S>(&self, store: &S, stream: &StreamId) -> Result<Begun<A>, LoadError>
     where
         A: Aggregate + DeserializeOwned,
         S: EventStore + ?Sized,
     {
-        let Ok(found) = self.snapshots.load(stream).await else {
+        let Snapped { snapshot, pages } = store.read_from_snapshot(stream, &*self.snapshots).await;
+        let snapshot = snapshot.unwrap_or_else(|_| {
             count(&self.counters.failed, 1);
-            return Ok(None);
-        };
-        let Some(snapshot) = found else { return Ok(None) };
-        let Some(state) = sound_state::<A>(&snapshot) else {
-            count(&self.counters.passed_over, 1);
-            return Ok(None);
-        };
-        let before = Version::new(snapshot.version.get().saturating_sub(1));
-        let mut pages = store.read(Read::stream(stream).after_version(before));
-        let mut events = pages.try_next().await?.map(|page| page.events).unwrap_or_default();
-        let first = events.first().filter(|event| event.version == snapshot.version);
-        let Some(position) = first.map(|event| event.position) else {
-            count(&self.counters.passed_over, 1);
-            return Ok(None);
-        };
-        // An upcaster may have made several of it.
-        events.retain(|event| event.version > snapshot.version);
-        Ok(Some((Loaded::at(state, snapshot.version, position), events, pages)))
+            None
+        });
+        let Some(snapshot) = snapshot else { return Ok((Loaded::default(), Vec::new(), pages)) };
+        if let Some(begun) = from(&snapshot, pages).await? {
+            return Ok(begun);
+        }
+        count(&self.counters.passed_over, 1);
+        Ok((Loaded::default(), Vec::new(), store.read(Read::stream(stream))))
     }
 
     fn keep<A: Aggregate + Serialize>(&self, stream: &StreamId, loaded: &Loaded<A>) {
@@ -255,6 +242,20 @@ impl Snapshotting {
             }
         });
     }
+}
+
+/// The state of the snapshot, and what comes after it.
+async fn from<A>(snapshot: &Snapshot, mut pages: Pages) -> Result<Option<Begun<A>>, LoadError>
+where
+    A: Aggregate + DeserializeOwned,
+{
+    let Some(state) = sound_state::<A>(snapshot) else { return Ok(None) };
+    let mut events = pages.try_next().await?.map(|page| page.events).unwrap_or_default();
+    let first = events.first().filter(|event| event.version == snapshot.version);
+    let Some(position) = first.map(|event| event.position) else { return Ok(None) };
+    // An upcaster may have made several of it.
+    events.retain(|event| event.version > snapshot.version);
+    Ok(Some((Loaded::at(state, snapshot.version, position), events, pages)))
 }
 
 fn sound_state<A: Aggregate + DeserializeOwned>(snapshot: &Snapshot) -> Option<A> {

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -8,8 +8,8 @@ use futures_util::{
 };
 
 use crate::{
-    AppendError, Batch, Lag, Position, Read, RecordedEvent, StoreError, StoreErrorKind, StreamId,
-    Version, lag,
+    AppendError, Batch, Lag, Position, Read, RecordedEvent, Snapshot, Snapshots, StoreError,
+    StoreErrorKind, StreamId, Version, lag,
 };
 
 /// The log: the one port that every store implements.
@@ -55,6 +55,21 @@ pub trait EventStore: Send + Sync + 'static {
     /// Reads the events that are in the log now, by the page.
     fn read(&self, read: Read) -> Pages;
 
+    /// Reads a stream [from the snapshot on](Read::from_snapshot) that is kept of it
+    /// there, and hands over both; all of the stream, if there is none or it cannot be
+    /// had. The events are at least as new as the snapshot.
+    ///
+    /// A store that keeps the snapshots itself asks for both at once.
+    async fn read_from_snapshot(&self, stream: &StreamId, snapshots: &dyn Snapshots) -> Snapped {
+        let snapshot = snapshots.load(stream).await;
+        let whole = Read::stream(stream);
+        let read = match &snapshot {
+            Ok(Some(snapshot)) => whole.from_snapshot(snapshot),
+            _ => whole,
+        };
+        Snapped { snapshot, pages: self.read(read) }
+    }
+
     /// Reads the events that are in the log, and then each new one, for ever.
     /// The request goes forwards and has no limit.
     fn follow(&self, read: Read) -> Pages;
@@ -89,6 +104,35 @@ pub struct Page {
     /// request asks for has been offered. A checkpoint may move here, even if
     /// no event came with it.
     pub through: Position,
+}
+
+/// A stream from its snapshot on.
+///
+/// ```
+/// use es_core::{EventStore, StreamId};
+/// use es_core::memory::{MemorySnapshots, MemoryStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (store, snapshots) = (MemoryStore::new(), MemorySnapshots::new());
+/// let ada = StreamId::new("account", "ada")?;
+/// let snapped = store.read_from_snapshot(&ada, &snapshots).await;
+/// assert_eq!(snapped.snapshot?, None);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Snapped {
+    /// The snapshot, if there is one; why it cannot be had.
+    pub snapshot: Result<Option<Snapshot>, StoreError>,
+    /// The events from the last one on that the snapshot reflects; without a snapshot
+    /// all of them.
+    pub pages: Pages,
+}
+
+impl fmt::Debug for Snapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapped").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
 }
 
 /// What an append did.
@@ -281,6 +325,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     fn read(&self, read: Read) -> Pages {
         (**self).read(read)
+    }
+
+    async fn read_from_snapshot(&self, stream: &StreamId, snapshots: &dyn Snapshots) -> Snapped {
+        (**self).read_from_snapshot(stream, snapshots).await
     }
 
     fn follow(&self, read: Read) -> Pages {

@@ -71,6 +71,9 @@ const AWAKE: (&str, &str) = ("idle_in_transaction_session_timeout", "5s");
 /// Where to, and for whom.
 pub(crate) fn target(options: &PostgresOptions) -> Result<PgConnectOptions, StoreError> {
     let to: PgConnectOptions = options.url.parse().map_err(store_error)?;
+    // Which pgbouncer refuses unless it is told to ignore it. Since PostgreSQL 12 the server
+    // says floats exactly by itself.
+    let to = to.extra_float_digits(None);
     Ok(match &options.tenant {
         Some(tenant) => to.options(setting(tenant)),
         None => to,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use es_core::{Position, StoreError, StoreErrorKind, Tenant};
+use es_core::{Direction, Position, Read, Scope, StoreError, StoreErrorKind, Tenant};
 use futures_util::future::{Either, select};
 use sqlx::{
     ConnectOptions, Row,
@@ -123,6 +123,17 @@ pub(crate) fn sql(schema: &Schema, tenant: Option<&Tenant>) -> Arc<str> {
         Some(_) => "SELECT horizon, drawn FROM {schema}.tenant_horizon({store})",
     };
     schema.sql(function).into()
+}
+
+/// How far a request may look: a stream and an append are whole in every snapshot; what is
+/// read from the whole log has to stop where something may still come.
+pub(crate) async fn of(shared: &Shared, read: &Read) -> Result<Option<Position>, StoreError> {
+    match read.scope {
+        Scope::Stream(_) | Scope::Append(_) => Ok(None),
+        // Nobody takes a checkpoint from what is read backwards.
+        _ if read.direction == Direction::Backwards => Ok(Some(ask(shared).await?.drawn)),
+        _ => Ok(Some(ask(shared).await?.horizon)),
+    }
 }
 
 pub(crate) async fn ask(shared: &Shared) -> Result<End, StoreError> {

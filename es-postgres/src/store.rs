@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use es_core::{
     Abilities, AppendError, Appended, Batch, Direction, Durability, EventStore, Page, Pages,
-    Position, Read, Scope, StoreError, StoreErrorKind, StreamId, Task,
+    Position, Read, Snapped, Snapshots, StoreError, StoreErrorKind, StreamId, Task,
 };
 use futures_util::{StreamExt, stream};
 use sqlx::{PgConnection, Row, query};
@@ -24,7 +24,7 @@ use crate::{
     queue::Queue,
     reading::Reading,
     schema::Schema,
-    simple,
+    simple, snapshots,
     statements::Statements,
     wall, writer,
 };
@@ -80,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) loads: Loads,
     pub(crate) loads_sql: Arc<str>,
+    pub(crate) from_snapshot_sql: Arc<str>,
     pub(crate) conflicts_sql: Arc<str>,
     pub(crate) horizon: Horizon,
     pub(crate) words: Words,
@@ -122,6 +123,7 @@ impl PostgresStore {
             queue: Queue::new(options.queue),
             loads: Loads::default(),
             loads_sql: schema.sql(&loads::sql()).into(),
+            from_snapshot_sql: snapshots::from_snapshot_sql(&schema),
             conflicts_sql: schema.sql(&conflicts::sql()).into(),
             horizon: Horizon::new(),
             words: Words::default(),
@@ -240,6 +242,12 @@ impl PostgresStore {
         horizon::holder(self.shared()).await
     }
 
+    /// What is left of a request that has begun.
+    pub(crate) fn rest(&self, reading: Reading) -> Pages {
+        let shared = Arc::clone(self.shared());
+        Asked { shared, read: None, reading: Some(reading) }.pages()
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
@@ -295,12 +303,12 @@ impl EventStore for PostgresStore {
     }
 
     fn read(&self, read: Read) -> Pages {
-        let asked = Asked { shared: Arc::clone(self.shared()), read: Some(read), reading: None };
-        stream::unfold(asked, |mut asked| async move {
-            let page = asked.page().await?;
-            Some((page, asked))
-        })
-        .boxed()
+        let shared = Arc::clone(self.shared());
+        Asked { shared, read: Some(read), reading: None }.pages()
+    }
+
+    async fn read_from_snapshot(&self, stream: &StreamId, snapshots: &dyn Snapshots) -> Snapped {
+        snapshots::read_from(self, stream, snapshots).await
     }
 
     fn follow(&self, read: Read) -> Pages {
@@ -338,6 +346,14 @@ struct Asked {
 }
 
 impl Asked {
+    fn pages(self) -> Pages {
+        stream::unfold(self, |mut asked| async move {
+            let page = asked.page().await?;
+            Some((page, asked))
+        })
+        .boxed()
+    }
+
     async fn page(&mut self) -> Option<Result<Page, StoreError>> {
         if let Some(read) = self.read.take() {
             if let Err(error) = self.shared.allows(read.tenant.as_ref()) {
@@ -346,7 +362,7 @@ impl Asked {
             if let Some(stream) = loads::whole(&read).cloned() {
                 return self.load(read, &stream).await;
             }
-            match horizon_of(&self.shared, &read).await {
+            match horizon::of(&self.shared, &read).await {
                 Ok(horizon) => {
                     self.reading = Some(Reading::new(&self.shared.schema, read, horizon));
                 }
@@ -372,16 +388,5 @@ impl Asked {
             }
         };
         self.reading.insert(reading).page(shared).await
-    }
-}
-
-/// A stream and an append are whole in every snapshot; what is read from the
-/// whole log has to stop where something may still come.
-async fn horizon_of(shared: &Shared, read: &Read) -> Result<Option<Position>, StoreError> {
-    match read.scope {
-        Scope::Stream(_) | Scope::Append(_) => Ok(None),
-        // Nobody takes a checkpoint from what is read backwards.
-        _ if read.direction == Direction::Backwards => Ok(Some(horizon::ask(shared).await?.drawn)),
-        _ => Ok(Some(horizon::ask(shared).await?.horizon)),
     }
 }

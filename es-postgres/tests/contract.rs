@@ -11,7 +11,7 @@ use es_testkit::{
 };
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{ConnectOptions, Executor, postgres::PgConnectOptions};
 
 /// A schema for each place.
 struct Schemas {
@@ -69,7 +69,10 @@ impl Schemas {
     }
 
     async fn drop(&self, place: &Place) {
-        let mut connection = PgConnection::connect(&self.url).await.expect("a server");
+        let to: PgConnectOptions = self.url.parse().expect("a URL");
+        // Which a pooler refuses.
+        let to = to.extra_float_digits(None);
+        let mut connection = to.connect().await.expect("a server");
         let drop = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.schema(place));
         connection.execute(drop.as_str()).await.expect("a schema that can be dropped");
     }

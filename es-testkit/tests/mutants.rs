@@ -57,6 +57,7 @@ bugs! {
     a_filter_that_is_forgotten_is_noticed: FollowForgetsFilter,
     a_tail_that_is_one_short_is_noticed: TailOneShort,
     an_end_that_is_invented_is_noticed: EndInvented,
+    a_snapshot_without_what_follows_is_noticed: SnapshotWithoutTail,
     a_tag_that_is_taken_as_a_prefix_is_noticed: TagIsPrefix,
     a_dropped_append_that_is_half_done_is_noticed: DroppedAppendHalfDone,
     a_check_that_is_apart_from_its_write_is_noticed: CheckThenAct,

@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod crash;
 mod deny;
+mod postgres_versions;
 mod rebuild;
 mod report;
 mod services;
@@ -23,7 +24,9 @@ usage: cargo xtask CHORE
   ci               all that a change has to pass
   crash [--short]  kill -9 during the import and the rebuild of the flights
   bench [--short]  Gesta side by side with its peers; in short without them and not
-                   optimised, to see that it runs";
+                   optimised, to see that it runs
+  postgres-versions FOLDER...
+                   the tests of Postgres against a server of the programs in each folder";
 
 /// How much of a long suite to run.
 #[derive(Clone, Copy, PartialEq)]
@@ -49,6 +52,7 @@ fn run(words: &[&str], report: &mut Report) -> Result<()> {
         ["crash", "--short"] => crash::run(report, Length::Short),
         ["bench"] => bench::run(report, Length::Full),
         ["bench", "--short"] => bench::run(report, Length::Short),
+        ["postgres-versions", folders @ ..] => postgres_versions::run(report, folders),
         _ => bail!("{USAGE}"),
     }
 }

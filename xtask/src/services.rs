@@ -7,12 +7,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     report::Report,
     workspace::{Workspace, answers, build_debug},
 };
+
+/// Names the folder of the programs of Postgres, to our own that starts one and to tests.
+pub(crate) const POSTGRES_PROGRAMS: &str = "GESTA_POSTGRES_BIN";
 
 const ALL: [Service; 3] = [POSTGRES, REDIS, NATS];
 
@@ -103,6 +106,13 @@ impl Services {
         Ok(services)
     }
 
+    /// A Postgres of the programs in this folder, and nothing else.
+    pub(crate) fn postgres_in(folder: &str) -> Result<Self> {
+        let started = POSTGRES.private(&[(POSTGRES_PROGRAMS, folder)])?;
+        let started = started.with_context(|| format!("no server starts in {folder}"))?;
+        Ok(Self { running: vec![started], missing: String::new() })
+    }
+
     /// The names of those that cannot be had here, a line each.
     pub(crate) fn missing(&self) -> &str {
         &self.missing
@@ -158,11 +168,11 @@ impl Service {
             return Ok(Some(found));
         }
         report.run(&mut build_debug())?;
-        if let Some(started) = self.private()? {
+        if let Some(started) = self.private(&[])? {
             return Ok(Some(started));
         }
         if self.install(report)
-            && let Some(started) = self.private()?
+            && let Some(started) = self.private(&[])?
         {
             return Ok(Some(started));
         }
@@ -178,10 +188,11 @@ impl Service {
         Some(self.at(url, Owner::Somebody))
     }
 
-    fn private(&self) -> Result<Option<Running>> {
+    fn private(&self, variables: &[(&str, &str)]) -> Result<Option<Running>> {
         let programs = Workspace::read()?.target()?.join("debug");
         let mut program = Command::new(programs.join(self.private[0]));
-        program.args(&self.private[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        program.args(&self.private[1..]).envs(variables.iter().copied());
+        program.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut program = program.spawn()?;
         let said = program.stdout.take().map(|said| BufReader::new(said).lines().next());
         let mut running = self.at(String::new(), Owner::Program(program));

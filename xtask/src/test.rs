@@ -1,6 +1,10 @@
 //! All the tests, on a machine that has only just got its toolchain.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,13 +18,11 @@ use crate::{
 const COUNTED: &str = "the_contract_is_counted";
 
 /// Where tests say what they could not do, see `es_testkit::not_run`.
-const NOT_RUN: &str = "GESTA_NOT_RUN";
+pub(crate) const NOT_RUN: &str = "GESTA_NOT_RUN";
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
-    let not_run = Workspace::read()?.target()?.join("xtask/not-run");
-    std::fs::create_dir_all(not_run.parent().context("target has folders")?)?;
     let services = report.step("services", Services::start)?;
-    std::fs::write(&not_run, services.missing())?;
+    let not_run = not_run(services.missing())?;
     let cargo = |words: &str| services.known_to(cargo(words));
     let words = match answers(&mut cargo("nextest --version")) {
         true => "nextest run --workspace --locked --no-fail-fast",
@@ -33,6 +35,14 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     examples(report, &services)?;
     report.step("promises", |report| promises(report, &services))?;
     report.step("what was not run", |report| left_out(report, &not_run))
+}
+
+/// The file in which tests say what they could not do, with this in it already.
+pub(crate) fn not_run(missing: &str) -> Result<PathBuf> {
+    let file = Workspace::read()?.target()?.join("xtask/not-run");
+    std::fs::create_dir_all(file.parent().context("target has folders")?)?;
+    std::fs::write(&file, missing)?;
+    Ok(file)
 }
 
 /// Runs each example, with a folder of its own for what it leaves behind.

@@ -6,7 +6,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{check::UpcastError, rules::Rules, runs::Runs, upcasters::Upcasters};
 use crate::{
     Abilities, AppendError, Appended, Batch, Direction, EventStore, Expected, Keep, Page, Pages,
-    Position, Read, RecordedEvent, Removed, Retention, StoreError, StreamId, Version,
+    Position, Read, RecordedEvent, Removed, Retention, Snapped, Snapshots, StoreError, StreamId,
+    Version,
 };
 
 /// A store around a store that hands out old events as new ones; what is
@@ -150,6 +151,11 @@ impl<S: EventStore> EventStore for Upcasting<S> {
         let mut wide = self.rules.widen(&read);
         let limit = if self.rules.sift(&read) { wide.limit.take() } else { None };
         self.pages(self.inner.read(wide), read, limit)
+    }
+
+    async fn read_from_snapshot(&self, stream: &StreamId, snapshots: &dyn Snapshots) -> Snapped {
+        let Snapped { snapshot, pages } = self.inner.read_from_snapshot(stream, snapshots).await;
+        Snapped { snapshot, pages: self.pages(pages, Read::stream(stream), None) }
     }
 
     fn follow(&self, read: Read) -> Pages {

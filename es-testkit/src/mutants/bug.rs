@@ -52,6 +52,8 @@ pub enum Bug {
     /// The end of a stream looks as long as a reader believes, so that a
     /// snapshot that is ahead of the log is used.
     EndInvented,
+    /// A read from a snapshot brings the event that it was made of, and none after it.
+    SnapshotWithoutTail,
     /// A tag is taken as the beginning of a tag.
     TagIsPrefix,
     /// A dropped append has gone half its way: the first of two writes.
@@ -84,6 +86,7 @@ impl Bug {
         Self::FollowForgetsFilter,
         Self::TailOneShort,
         Self::EndInvented,
+        Self::SnapshotWithoutTail,
         Self::TagIsPrefix,
         Self::DroppedAppendHalfDone,
         Self::CheckThenAct,

@@ -1,11 +1,12 @@
 //! Bugs of reading.
 
 use es_core::{
-    Direction, EventStore, Page, Pages, Position, Read, Scope, limits, memory::MemoryStore,
+    Direction, EventStore, Page, Pages, Position, Read, Scope, Snapped, Snapshots, StreamId,
+    limits, memory::MemoryStore,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::Bug;
+use super::{Bug, Mutant};
 
 pub(super) fn read(bug: Bug, sound: &MemoryStore, mut read: Read) -> Pages {
     match bug {
@@ -27,6 +28,24 @@ pub(super) fn read(bug: Bug, sound: &MemoryStore, mut read: Read) -> Pages {
         Bug::TagIsPrefix if !read.tags.is_empty() => prefixed(sound, read),
         _ => sound.read(read),
     }
+}
+
+/// As the port does it by itself.
+pub(super) async fn read_from_snapshot(
+    mutant: &Mutant,
+    bug: Bug,
+    stream: &StreamId,
+    snapshots: &dyn Snapshots,
+) -> Snapped {
+    let snapshot = snapshots.load(stream).await;
+    let mut read = Read::stream(stream);
+    if let Ok(Some(snapshot)) = &snapshot {
+        read = read.from_snapshot(snapshot);
+    }
+    if bug == Bug::SnapshotWithoutTail {
+        read = read.limit(1);
+    }
+    Snapped { snapshot, pages: mutant.read(read) }
 }
 
 fn turned(mut page: Page) -> Page {

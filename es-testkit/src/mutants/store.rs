@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use es_core::{
-    Abilities, AppendError, Appended, Batch, EventStore, Pages, Read, memory::MemoryStore,
+    Abilities, AppendError, Appended, Batch, EventStore, Pages, Read, Snapped, Snapshots, StreamId,
+    memory::MemoryStore,
 };
 
 use super::{Bug, appends, follows, reads};
@@ -39,6 +40,10 @@ impl EventStore for Mutant {
 
     fn read(&self, read: Read) -> Pages {
         reads::read(self.bug, &self.sound, read)
+    }
+
+    async fn read_from_snapshot(&self, stream: &StreamId, snapshots: &dyn Snapshots) -> Snapped {
+        reads::read_from_snapshot(self, self.bug, stream, snapshots).await
     }
 
     fn follow(&self, read: Read) -> Pages {

@@ -5,6 +5,7 @@ pub mod folding;
 pub mod racing;
 pub mod retaining;
 mod scene;
+pub mod snapped;
 pub mod tombstoning;
 pub mod truncating;
 
@@ -145,6 +146,13 @@ macro_rules! __retention_promises {
                 a_snapshot_before_the_cut_is_not_used,
                 a_snapshot_from_before_a_deletion_is_not_used,
                 a_cut_under_a_load_is_overcome,
+            }
+            snapped {
+                a_snapshot_comes_with_the_events_from_its_version_on,
+                a_snapshot_comes_with_the_events_of_its_own_stream,
+                all_events_come_after_a_snapshot,
+                a_snapshot_comes_with_what_a_cut_leaves,
+                a_damaged_snapshot_comes_with_its_events,
             }
         }
     };
