@@ -39,7 +39,7 @@ fn trip(commands: &Commands) -> Definition<Trip> {
             Ok(())
         });
     // A command, decided once, however often it is sent.
-    let pay = Step::send("pay", commands, |trip: &Trip| Withdraw::new(&*trip.who, trip.price));
+    let pay = Step::send("pay", commands, |trip: &Trip| Withdraw::new(&trip.who, trip.price));
     let ticket = Step::new("ticket", |work: Work<Trip>| async move {
         match work.data.who.as_str() {
             "eve" => Err(StepError::refused("nobody lives there")),
