@@ -64,3 +64,14 @@ pub fn redis_url() -> String {
 pub fn nats_url() -> String {
     std::env::var("GESTA_NATS_URL").unwrap_or_else(|_| "nats://127.0.0.1:4222".into())
 }
+
+/// Where the RabbitMQ is that tests share: `GESTA_RABBITMQ_URL`, which `cargo xtask test`
+/// sets, or else the standard port of this machine.
+///
+/// ```
+/// assert!(es_testkit::servers::rabbitmq_url().starts_with("amqp"));
+/// ```
+pub fn rabbitmq_url() -> String {
+    let url = std::env::var("GESTA_RABBITMQ_URL");
+    url.unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into())
+}

@@ -1,0 +1,143 @@
+//! One partition, from when this process takes it until it hands it over.
+
+use bytes::Bytes;
+use es_core::{Address, Group, StoreError, Topic};
+use futures_util::StreamExt;
+use lapin::{
+    Channel, Consumer,
+    message::Delivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    protocol::AMQPSoftError,
+    types::{AMQPValue, FieldTable},
+};
+
+use super::{
+    Members,
+    queue::Arrived,
+    returned::{MARK, Returned, is_mark},
+};
+use crate::{
+    envelope::{self, Uid},
+    error::{forgotten, is, unavailable},
+    server::{Parcel, name},
+};
+
+/// Most messages of a partition that a process has and has not settled. All programs have
+/// to agree about it: see [`returned`](super::returned).
+pub(super) const AHEAD: u16 = 1_000;
+/// How the server says that it has closed a channel as we have asked for.
+pub(super) const FINE: u16 = 200;
+
+impl Members {
+    /// Hands out a partition, over a channel of its own, until it is to be handed over.
+    pub(super) async fn hand_out(&self, unit: u32, channel: Channel) -> Result<(), StoreError> {
+        let ended = self.hand_out_until_it_ends(unit, &channel).await;
+        // What was not settled goes back in its order, which it would not if the consumer
+        // were cancelled first.
+        self.queue.lock().end(unit);
+        let closed = channel.close(FINE, name("handed over")).await;
+        ended?;
+        closed.map_err(|error| unavailable("a partition was not handed over", error))
+    }
+
+    async fn hand_out_until_it_ends(
+        &self,
+        unit: u32,
+        channel: &Channel,
+    ) -> Result<(), StoreError> {
+        let mut consumer = self.consumer(unit, channel).await?;
+        self.mark(unit).await?;
+        let mut returned = Returned::default();
+        while !returned.push(self.next_of(&mut consumer).await?) {}
+        self.catch_up().await?;
+        self.begin(unit, channel);
+        for delivery in returned.in_order() {
+            self.take_in(unit, channel, delivery).await?;
+        }
+        loop {
+            let mut let_go = std::pin::pin!(self.let_go.notified());
+            let_go.as_mut().enable();
+            if self.queue.lock().is_left(unit) {
+                return Ok(());
+            }
+            tokio::select! {
+                delivery = self.next_of(&mut consumer) => {
+                    self.take_in(unit, channel, delivery?).await?;
+                }
+                () = let_go => {}
+            }
+        }
+    }
+
+    async fn consumer(&self, unit: u32, channel: &Channel) -> Result<Consumer, StoreError> {
+        let failed = |error: lapin::Error| match is(&error, AMQPSoftError::NOTFOUND) {
+            true => forgotten(&self.group),
+            false => unavailable("a queue cannot be consumed from", error),
+        };
+        channel.basic_qos(AHEAD, BasicQosOptions::default()).await.map_err(failed)?;
+        let queue = name(self.server.names.queue(unit, &self.group));
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(queue, name(""), options, FieldTable::default());
+        consumer.await.map_err(failed)
+    }
+
+    /// Puts a mark behind all that is in the queue now.
+    async fn mark(&self, unit: u32) -> Result<(), StoreError> {
+        let mut headers = envelope::headers(Uid::new(&self.server.world));
+        headers.insert(MARK.into(), AMQPValue::Boolean(true));
+        let parcel = Parcel {
+            exchange: String::new(),
+            key: self.server.names.queue(unit, &self.group),
+            properties: envelope::lasting(),
+            headers,
+            payload: Bytes::new(),
+            must_arrive: true,
+        };
+        match self.server.put(&parcel).await? {
+            true => Ok(()),
+            false => Err(forgotten(&self.group)),
+        }
+    }
+
+    /// The server ends a consumer without a word if its queue is removed.
+    async fn next_of(&self, consumer: &mut Consumer) -> Result<Delivery, StoreError> {
+        let next = consumer.next().await.ok_or_else(|| forgotten(&self.group))?;
+        next.map_err(|error| unavailable("a partition is lost", error))
+    }
+
+    fn begin(&self, unit: u32, channel: &Channel) {
+        let partition_of = |message: &_| self.server.names.partition(message);
+        self.queue.lock().begin(unit, channel.clone(), partition_of);
+        self.changed.notify_waiters();
+    }
+
+    async fn take_in(
+        &self,
+        unit: u32,
+        channel: &Channel,
+        delivery: Delivery,
+    ) -> Result<(), StoreError> {
+        if is_mark(&delivery) {
+            let acked = channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default());
+            return acked.await.map_err(|error| unavailable("a partition is lost", error));
+        }
+        self.queue.lock().push(unit, arrived(delivery, &self.group));
+        self.changed.notify_waiters();
+        Ok(())
+    }
+}
+
+fn arrived(delivery: Delivery, group: &Group) -> Arrived {
+    let Delivery { delivery_tag, exchange, routing_key, properties, data, .. } = delivery;
+    let payload = Bytes::from(data);
+    let topic = routing_key.as_str().split_once('.').and_then(|(_, topic)| Topic::new(topic).ok());
+    let to = match topic {
+        Some(topic) if !exchange.as_str().ends_with(".groups") => Address::Topic(topic),
+        _ => Address::Queue(group.clone()),
+    };
+    let (message, unreadable) = match envelope::message(&properties, payload.clone()) {
+        Ok(message) => (message, None),
+        Err(why) => (envelope::unreadable(&properties, payload), Some(why.to_string())),
+    };
+    Arrived { tag: delivery_tag, to, message, uid: envelope::uid(&properties), unreadable }
+}
