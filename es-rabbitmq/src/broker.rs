@@ -328,7 +328,9 @@ impl Publisher for RabbitBroker {
 impl Consumer for RabbitBroker {
     async fn consume(&self, subscription: Subscription) -> Result<Deliveries, StoreError> {
         self.join(&subscription).await?;
-        Ok(self.member(&subscription).deliveries())
+        let member = self.member(&subscription);
+        member.members.opened().await;
+        Ok(member.deliveries())
     }
 
     async fn forget(&self, group: &Group) -> Result<(), StoreError> {

@@ -24,6 +24,9 @@ use queue::{Origin, Queue, Taken, Unsettled};
 
 use crate::{error::fenced, letters::Record, server::Server};
 
+/// How long the partitions of which one waits for the process before it hold up the others.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+
 /// The members that one group has in this process.
 #[derive(Debug)]
 pub(crate) struct Members {
@@ -44,7 +47,7 @@ pub(crate) struct Members {
 
 /// Somebody who takes part.
 pub(crate) struct Member {
-    members: Arc<Members>,
+    pub(crate) members: Arc<Members>,
     window: Arc<Semaphore>,
 }
 
@@ -79,6 +82,25 @@ impl Members {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// Waits until it hands out what it has. Who publishes in the order in which others shall
+    /// hear of it, whatever the keys are, does well to wait for that.
+    pub(crate) async fn opened(&self) {
+        let opened = async {
+            loop {
+                let mut changed = std::pin::pin!(self.changed.notified());
+                changed.as_mut().enable();
+                if self.queue.lock().has_opened() || self.is_closed() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::select! {
+            () = opened => {}
+            () = self.server.world.sleep(OPEN_WITHIN) => {}
+        }
     }
 
     /// It is in no hand any more.

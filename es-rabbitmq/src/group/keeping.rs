@@ -12,7 +12,7 @@ use lapin::{
 };
 use tracing::warn;
 
-use super::{Members, unit::FINE};
+use super::{Members, OPEN_WITHIN, unit::FINE};
 use crate::{
     error::{forgotten, is, unavailable},
     letters::{Keep, Reader},
@@ -105,6 +105,8 @@ impl Members {
     async fn share(&self, connection: &Connection, presence: &Presence) -> Result<(), StoreError> {
         let mut work = FuturesUnordered::new();
         let mut ours = HashSet::new();
+        let begun = self.server.world.now();
+        let mut is_opening = false;
         loop {
             let processes = self.processes(presence).await?;
             let (kept, most) = if self.is_empty() { (0, 0) } else { self.most(processes) };
@@ -112,7 +114,15 @@ impl Members {
             if most == 0 && ours.is_empty() {
                 return Ok(());
             }
-            for (unit, channel) in self.take_up_to(most, connection, &ours).await? {
+            let taken = self.take_up_to(most, connection, &ours).await?;
+            if !is_opening {
+                is_opening = true;
+                self.queue.lock().open(taken.iter().map(|(unit, _)| *unit));
+                self.changed.notify_waiters();
+            } else if (self.server.world.now() - begun).to_std().is_ok_and(|it| it > OPEN_WITHIN) {
+                self.queue.lock().open([]);
+            }
+            for (unit, channel) in taken {
                 ours.insert(unit);
                 work.push(async move { (unit, self.hand_out(unit, channel).await) });
             }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use es_core::{Address, Fault, FaultKind, Lane, Lanes, Message, Order};
 use lapin::Channel;
@@ -19,6 +19,10 @@ pub(crate) struct Queue {
     pub(crate) order: Order,
     parks: bool,
     units: BTreeMap<u32, Unit>,
+    /// Units that it has taken first and not begun yet: nothing is handed out before.
+    opening: BTreeSet<u32>,
+    /// Whether it has begun with those.
+    has_opened: bool,
     epochs: u64,
     arrived: u64,
     lanes: Lanes<Lane, Unsettled>,
@@ -87,6 +91,8 @@ impl Queue {
             order,
             parks,
             units: BTreeMap::new(),
+            opening: BTreeSet::new(),
+            has_opened: false,
             epochs: 0,
             arrived: FIRST,
             lanes: Lanes::default(),
@@ -102,8 +108,26 @@ impl Queue {
     /// Has nothing any more, and reads what became of letters from the beginning.
     pub(crate) fn begin_anew(&mut self) {
         self.units.clear();
+        self.opening.clear();
         self.awaited.clear();
         self.letters = Letters::new(Keep::GivenBack);
+    }
+
+    /// Begins with all of these at once, so that what comes first is handed out first.
+    pub(crate) fn open(&mut self, units: impl IntoIterator<Item = u32>) {
+        self.opening = units.into_iter().collect();
+        self.has_opened = self.opening.is_empty();
+    }
+
+    /// Whether it hands out what it has.
+    pub(crate) fn has_opened(&self) -> bool {
+        self.has_opened
+    }
+
+    /// All is there that waits in a unit which was taken.
+    pub(crate) fn is_open(&mut self, unit: u32) {
+        self.opening.remove(&unit);
+        self.has_opened |= self.opening.is_empty();
     }
 
     /// Takes a unit, and what was given back to it: of each, where it belongs is told.
@@ -128,6 +152,7 @@ impl Queue {
 
     /// Loses a unit: what waits of it is left out when its turn comes.
     pub(crate) fn end(&mut self, unit: u32) {
+        self.is_open(unit);
         self.units.remove(&unit);
     }
 
@@ -211,6 +236,9 @@ impl Queue {
     }
 
     pub(crate) fn take(&mut self) -> Option<Taken> {
+        if !self.opening.is_empty() {
+            return None;
+        }
         loop {
             let (_, unsettled) = self.lanes.take()?;
             let is_gone = unsettled.origin == Origin::Letter

@@ -35,6 +35,7 @@ impl Members {
         // What was not settled goes back in its order, which it would not if the consumer
         // were cancelled first.
         self.queue.lock().end(unit);
+        self.changed.notify_waiters();
         let closed = channel.close(FINE, name("handed over")).await;
         ended?;
         closed.map_err(|error| unavailable("a partition was not handed over", error))
@@ -54,6 +55,8 @@ impl Members {
         for delivery in returned.in_order() {
             self.take_in(unit, channel, delivery).await?;
         }
+        self.queue.lock().is_open(unit);
+        self.changed.notify_waiters();
         loop {
             let mut let_go = std::pin::pin!(self.let_go.notified());
             let_go.as_mut().enable();
@@ -108,7 +111,6 @@ impl Members {
     fn begin(&self, unit: u32, channel: &Channel) {
         let partition_of = |message: &_| self.server.names.partition(message);
         self.queue.lock().begin(unit, channel.clone(), partition_of);
-        self.changed.notify_waiters();
     }
 
     async fn take_in(
