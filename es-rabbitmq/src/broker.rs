@@ -23,7 +23,7 @@ use crate::{
     error::{disagree, ended, forgotten, is, nacked, no_history, unavailable},
     group::{Member, Members},
     names::Names,
-    server::{Parcel, Server, blames, declare, name},
+    server::{Parcel, Server, blames, declare, is_there, name},
 };
 
 /// Messages that are sent before the first of them has to be confirmed.
@@ -160,7 +160,11 @@ impl RabbitBroker {
         try_join_all(unbound).await.map(drop)
     }
 
-    async fn bind_topics(&self, channel: &Channel, asked: &Subscription) -> Result<(), lapin::Error> {
+    async fn bind_topics(
+        &self,
+        channel: &Channel,
+        asked: &Subscription,
+    ) -> Result<(), lapin::Error> {
         let names = &self.server.names;
         let partitions: Vec<_> = match asked.order {
             Order::Whole => vec![None],
@@ -259,19 +263,6 @@ fn not_joined(error: lapin::Error) -> StoreError {
     unavailable("the group was not joined", error)
 }
 
-/// Whether there is an exchange of this name. If not, the channel is closed.
-async fn is_there(channel: &Channel, exchange: String) -> Result<bool, StoreError> {
-    use lapin::options::ExchangeDeclareOptions;
-    let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
-    let found =
-        channel.exchange_declare(name(exchange), ExchangeKind::Fanout, options, FieldTable::default());
-    match found.await {
-        Ok(()) => Ok(true),
-        Err(error) if is(&error, AMQPSoftError::NOTFOUND) => Ok(false),
-        Err(error) => Err(unavailable("a group cannot be looked for", error)),
-    }
-}
-
 /// Works until the last member has left.
 async fn work(groups: Groups, end: End) {
     let End(members) = &end;
@@ -341,12 +332,13 @@ impl Consumer for RabbitBroker {
         let failed = |error| unavailable("the group is not wholly forgotten", error);
         let (names, channel) = (&self.server.names, self.server.channel().await?);
         let queues = (0..names.partitions).map(|partition| names.queue(partition, group));
-        let gone = queues.chain([names.letters(group)]).map(|queue| {
-            channel.queue_delete(name(queue), QueueDeleteOptions::default())
-        });
+        let gone = queues
+            .chain([names.letters(group)])
+            .map(|queue| channel.queue_delete(name(queue), QueueDeleteOptions::default()));
         try_join_all(gone).await.map_err(failed)?;
         // Last: whoever joins while it is there has to agree.
-        let gone = channel.exchange_delete(name(names.charter(group)), ExchangeDeleteOptions::default());
+        let gone =
+            channel.exchange_delete(name(names.charter(group)), ExchangeDeleteOptions::default());
         gone.await.map_err(failed)
     }
 }

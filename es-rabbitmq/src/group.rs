@@ -1,6 +1,7 @@
 //! One group in this process: its members, and what is handed out to them.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +11,7 @@ use std::{
 
 use es_core::{Deliveries, Delivery, Fault, Group, Settlement, StoreError, Subscription};
 use futures_util::{StreamExt, stream};
-use lapin::options::BasicAckOptions;
+use lapin::{Channel, Consumer, options::BasicAckOptions};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -33,6 +34,8 @@ pub(crate) struct Members {
     pub(crate) group: Group,
     server: Arc<Server>,
     queue: Mutex<Queue>,
+    /// The channels of the partitions, and who consumes over them.
+    held: Mutex<HashMap<u32, (Channel, Consumer)>>,
     /// How many there are.
     count: AtomicUsize,
     /// Why nobody has anything any more.
@@ -57,6 +60,7 @@ impl Members {
             group: asked.group.clone(),
             server,
             queue: Mutex::new(Queue::new(asked.order, asked.parks)),
+            held: Mutex::default(),
             count: AtomicUsize::new(0),
             closed: OnceLock::new(),
             changed: Notify::new(),

@@ -2,9 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use es_core::{
-    DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Group, Message, StoreError,
-};
+use es_core::{DeadLetter, DeadLetterId, DeadLetterQuery, DeadLetters, Group, Message, StoreError};
 use lapin::BasicProperties;
 
 mod fold;

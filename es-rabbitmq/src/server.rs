@@ -142,12 +142,7 @@ impl Server {
 
     /// Sends it after all that this task has sent.
     pub(crate) async fn send(&self, parcel: &Parcel) -> Result<PublisherConfirm, StoreError> {
-        let channel = self.publisher().await?;
-        let options = BasicPublishOptions { mandatory: parcel.must_arrive, immediate: false };
-        let properties = parcel.properties.clone().with_headers(parcel.headers.clone());
-        let (exchange, key) = (parcel.exchange.as_str().into(), parcel.key.as_str().into());
-        let sent = channel.basic_publish(exchange, key, options, &parcel.payload, properties);
-        sent.await.map_err(unpublished)
+        parcel.send(&self.publisher().await?).await
     }
 
     /// Waits until it is there for sure. `false` if it had to arrive somewhere, and there is
@@ -207,6 +202,17 @@ impl Server {
     }
 }
 
+impl Parcel {
+    /// Sends it over this channel.
+    pub(crate) async fn send(&self, channel: &Channel) -> Result<PublisherConfirm, StoreError> {
+        let options = BasicPublishOptions { mandatory: self.must_arrive, immediate: false };
+        let properties = self.properties.clone().with_headers(self.headers.clone());
+        let (exchange, key) = (self.exchange.as_str().into(), self.key.as_str().into());
+        let sent = channel.basic_publish(exchange, key, options, &self.payload, properties);
+        sent.await.map_err(unpublished)
+    }
+}
+
 impl Link {
     async fn connection(&self) -> Result<Arc<Connection>, StoreError> {
         let mut current = self.current.lock().await;
@@ -223,6 +229,18 @@ impl Link {
             false => unavailable("the server does not let us in", error),
         })?;
         Ok(Arc::clone(current.insert(Arc::new(made))))
+    }
+}
+
+/// Whether there is an exchange of this name. If not, the channel is closed.
+pub(crate) async fn is_there(channel: &Channel, exchange: String) -> Result<bool, StoreError> {
+    let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
+    let kind = ExchangeKind::Fanout;
+    let found = channel.exchange_declare(exchange.into(), kind, options, FieldTable::default());
+    match found.await {
+        Ok(()) => Ok(true),
+        Err(error) if is(&error, AMQPSoftError::NOTFOUND) => Ok(false),
+        Err(error) => Err(unavailable("a group cannot be looked for", error)),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Members, OPEN_WITHIN, unit::FINE};
 use crate::{
     error::{forgotten, is, unavailable},
     letters::{Keep, Reader},
-    server::{channel, name},
+    server::{channel, is_there, name},
 };
 
 /// How often it is looked who else is there.
@@ -42,7 +42,9 @@ impl Members {
             };
             self.queue.lock().begin_anew();
             self.let_go.notify_waiters();
-            if error.kind() == StoreErrorKind::Closed {
+            self.close_channels().await;
+            if std::env::var_os("DBG").is_some() { eprintln!("DBG session {error:?}"); }
+            if error.kind() == StoreErrorKind::Closed && self.is_forgotten().await {
                 self.close(forgotten);
                 break;
             }
@@ -54,6 +56,16 @@ impl Members {
         }
         self.queue.lock().begin_anew();
         self.changed.notify_waiters();
+    }
+
+    /// Whether the group is gone for sure: a server that comes up says of queues that they are
+    /// not there.
+    async fn is_forgotten(&self) -> bool {
+        let charter = self.server.names.charter(&self.group);
+        match self.server.channel().await {
+            Ok(channel) => is_there(&channel, charter).await.is_ok_and(|is_there| !is_there),
+            Err(_) => false,
+        }
     }
 
     /// Works over one connection, until there are no members.
@@ -84,7 +96,8 @@ impl Members {
         let failed = |error| unavailable("this process cannot be counted", error);
         let channel = channel(connection).await?;
         let processes = name(self.server.names.processes(&self.group));
-        let options = QueueDeclareOptions { durable: true, auto_delete: true, ..Default::default() };
+        let options =
+            QueueDeclareOptions { durable: true, auto_delete: true, ..Default::default() };
         let declared = channel.queue_declare(processes.clone(), options, FieldTable::default());
         declared.await.map_err(failed)?;
         let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
@@ -211,11 +224,7 @@ impl Members {
 
     /// Takes a partition unless another process has it: a queue that only one connection may
     /// use says so, and is gone when its connection is.
-    async fn own(
-        &self,
-        unit: u32,
-        connection: &Connection,
-    ) -> Result<Option<Channel>, StoreError> {
+    async fn own(&self, unit: u32, connection: &Connection) -> Result<Option<Channel>, StoreError> {
         let channel = channel(connection).await?;
         let owner = name(self.server.names.owner(unit, &self.group));
         let options = QueueDeclareOptions { exclusive: true, ..Default::default() };

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use lapin::{
     Channel, Consumer,
     message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions},
     protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
@@ -31,23 +31,40 @@ pub(super) const FINE: u16 = 200;
 impl Members {
     /// Hands out a partition, over a channel of its own, until it is to be handed over.
     pub(super) async fn hand_out(&self, unit: u32, channel: Channel) -> Result<(), StoreError> {
-        let ended = self.hand_out_until_it_ends(unit, &channel).await;
-        // What was not settled goes back in its order, which it would not if the consumer
-        // were cancelled first.
+        let ended = match self.hand_out_until_it_ends(unit, &channel).await {
+            Ok(()) => self.settle(unit, &channel).await,
+            lost => lost,
+        };
         self.queue.lock().end(unit);
         self.changed.notify_waiters();
-        let closed = channel.close(FINE, name("handed over")).await;
-        ended?;
-        closed.map_err(|error| unavailable("a partition was not handed over", error))
+        self.close_channel(unit).await;
+        ended
     }
 
-    async fn hand_out_until_it_ends(
-        &self,
-        unit: u32,
-        channel: &Channel,
-    ) -> Result<(), StoreError> {
+    /// Gives back what was not settled. The consumer is dropped after its channel is closed:
+    /// that would cancel it, and whoever comes next got what is new before what is in hand
+    /// here.
+    async fn close_channel(&self, unit: u32) {
+        let held = self.held.lock().remove(&unit);
+        if let Some((channel, consumer)) = held {
+            // If it cannot be closed, it is gone.
+            let _ = channel.close(FINE, name("handed over")).await;
+            drop(consumer);
+        }
+    }
+
+    /// The same of all that are left.
+    pub(super) async fn close_channels(&self) {
+        let units: Vec<_> = self.held.lock().keys().copied().collect();
+        for unit in units {
+            self.close_channel(unit).await;
+        }
+    }
+
+    async fn hand_out_until_it_ends(&self, unit: u32, channel: &Channel) -> Result<(), StoreError> {
         let mut consumer = self.consumer(unit, channel).await?;
-        self.mark(unit).await?;
+        self.held.lock().insert(unit, (channel.clone(), consumer.clone()));
+        self.mark(unit, channel).await?;
         let mut returned = Returned::default();
         while !returned.push(self.next_of(&mut consumer).await?) {}
         self.catch_up().await?;
@@ -77,6 +94,7 @@ impl Members {
             true => forgotten(&self.group),
             false => unavailable("a queue cannot be consumed from", error),
         };
+        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(failed)?;
         channel.basic_qos(AHEAD, BasicQosOptions::default()).await.map_err(failed)?;
         let queue = name(self.server.names.queue(unit, &self.group));
         let options = BasicConsumeOptions::default();
@@ -84,8 +102,17 @@ impl Members {
         consumer.await.map_err(failed)
     }
 
+    /// Waits until the server has written down what was acknowledged. It holds some of that
+    /// back while much is on its way, and forgets it if the channel is closed then; a message
+    /// that is published over the same channel takes the same way. When the first is
+    /// confirmed, what was held back is on its way too, and before the second.
+    async fn settle(&self, unit: u32, channel: &Channel) -> Result<(), StoreError> {
+        self.mark(unit, channel).await?;
+        self.mark(unit, channel).await
+    }
+
     /// Puts a mark behind all that is in the queue now.
-    async fn mark(&self, unit: u32) -> Result<(), StoreError> {
+    async fn mark(&self, unit: u32, channel: &Channel) -> Result<(), StoreError> {
         let mut headers = envelope::headers(Uid::new(&self.server.world));
         headers.insert(MARK.into(), AMQPValue::Boolean(true));
         let parcel = Parcel {
@@ -96,7 +123,8 @@ impl Members {
             payload: Bytes::new(),
             must_arrive: true,
         };
-        match self.server.put(&parcel).await? {
+        let sent = parcel.send(channel).await?;
+        match self.server.confirmed(sent).await? {
             true => Ok(()),
             false => Err(forgotten(&self.group)),
         }

@@ -82,8 +82,7 @@ impl Letters {
         // What it stood behind is gone: it goes back at once.
         let is_given_back = known.fault.kind == FaultKind::Behind && is_free;
         let is_kept = is_given_back || self.keep == Keep::All;
-        let letter =
-            Letter { known, lane, is_given_back, message: is_kept.then_some(message) };
+        let letter = Letter { known, lane, is_given_back, message: is_kept.then_some(message) };
         if let (Some(lane), false) = (letter.lane.clone(), is_given_back) {
             self.parked.entry(lane).or_default().insert(number);
         }
@@ -149,7 +148,8 @@ impl Letters {
 
     /// The dead letters with a higher number.
     pub(crate) fn dead(&self, after: u64) -> impl Iterator<Item = (u64, &Letter)> {
-        let later = self.letters.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
+        let later =
+            self.letters.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
         let later = later.map(|(number, letter)| (*number, letter));
         later.filter(|(_, letter)| !letter.is_given_back)
     }

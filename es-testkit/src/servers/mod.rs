@@ -5,6 +5,7 @@
 //! | a Postgres that can be killed, paused and filled up | `PrivatePostgres`, on Unix |
 //! | a Redis that can be killed | [`PrivateRedis`] |
 //! | a NATS server that can be killed | [`PrivateNats`] |
+//! | a RabbitMQ that can be killed | [`PrivateRabbit`] |
 //! | a network that cuts, delays and swallows | [`Proxy`] |
 //!
 //! Everything here blocks its thread and needs no runtime. Nothing is random: a
@@ -21,6 +22,7 @@ mod postgres;
 #[cfg(unix)]
 mod programs;
 mod proxy;
+mod rabbitmq;
 mod redis;
 mod requests;
 #[cfg(unix)]
@@ -32,6 +34,7 @@ pub use nats::{PrivateNats, nats_answers};
 #[cfg(unix)]
 pub use postgres::PrivatePostgres;
 pub use proxy::{Proxy, containing};
+pub use rabbitmq::{PrivateRabbit, rabbitmq_answers};
 pub use redis::{PrivateRedis, redis_answers};
 
 /// Where the Postgres is that tests share: `GESTA_POSTGRES_URL`, which
