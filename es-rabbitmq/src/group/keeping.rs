@@ -43,7 +43,6 @@ impl Members {
             self.queue.lock().begin_anew();
             self.let_go.notify_waiters();
             self.close_channels().await;
-            if std::env::var_os("DBG").is_some() { eprintln!("DBG session {error:?}"); }
             if error.kind() == StoreErrorKind::Closed && self.is_forgotten().await {
                 self.close(forgotten);
                 break;

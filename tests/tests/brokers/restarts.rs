@@ -80,3 +80,8 @@ async fn a_redis_that_is_killed_and_starts_again_loses_nothing_that_it_has_confi
 async fn a_nats_that_is_killed_and_starts_again_loses_nothing_that_it_has_confirmed() {
     lose_nothing(Server::nats()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rabbitmq_that_is_killed_and_starts_again_loses_nothing_that_it_has_confirmed() {
+    lose_nothing(Server::rabbitmq()).await;
+}
