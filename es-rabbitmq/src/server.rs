@@ -1,12 +1,6 @@
 //! The connections to the server, and how something gets there for sure.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use es_core::{Group, StoreError, StoreErrorKind, World};
 use lapin::{
@@ -41,10 +35,6 @@ const RETURNS: i64 = i32::MAX as i64;
 /// Most bytes of a message that the server of every version takes unless told otherwise.
 pub(crate) const SURE_BYTES: usize = 16 * 1_024 * 1_024;
 
-/// How long a server that was away is left in peace when it has come up. Meanwhile its queues
-/// choose their leaders; in RabbitMQ 3.10 one was seen to choose none that was asked earlier.
-const COMING_UP: Duration = Duration::from_secs(3);
-
 /// Two connections that are made again when they are needed: who publishes too fast is
 /// slowed down by the server, and must not slow down who consumes.
 #[derive(Debug)]
@@ -63,8 +53,6 @@ struct Link {
     name: String,
     world: World,
     current: Mutex<Option<Arc<Connection>>>,
-    /// Whether it could not be reached when that was tried last.
-    was_away: AtomicBool,
 }
 
 /// What is sent.
@@ -89,7 +77,6 @@ impl Server {
             name: format!("gesta {}: {what}", options.prefix),
             world: options.world.clone(),
             current: Mutex::default(),
-            was_away: AtomicBool::new(false),
         };
         let server = Self {
             names: Names::new(options.prefix.clone(), options.partitions),
@@ -238,15 +225,9 @@ impl Link {
             () = self.world.sleep(WITHIN) => return Err(silent("the server did not answer", WITHIN)),
         };
         let made = made.map_err(|error| match error.is_io_error() {
-            true => {
-                self.was_away.store(true, Ordering::Relaxed);
-                unreachable(error)
-            }
+            true => unreachable(error),
             false => unavailable("the server does not let us in", error),
         })?;
-        if self.was_away.swap(false, Ordering::Relaxed) {
-            self.world.sleep(COMING_UP).await;
-        }
         Ok(Arc::clone(current.insert(Arc::new(made))))
     }
 }

@@ -14,6 +14,10 @@ use crate::site::{SOON, Seen, Site, asks, group, in_turns, keyed, next, publish,
 /// How long a publisher waits until it tries again.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
+/// After how long the server has written down for sure that there is a queue: one that is
+/// younger when the server is killed may never have a leader again.
+const WRITTEN_DOWN: std::time::Duration = std::time::Duration::from_secs(8);
+
 fn server() -> Option<PrivateRabbit> {
     match PrivateRabbit::start() {
         Err(error @ ServerError::Unsupported(_)) => {
@@ -41,6 +45,7 @@ async fn a_server_that_is_killed_in_between_loses_nothing_and_turns_nothing_roun
     publish(&broker, "orders", vec![keyed(100, 1)]).await;
     let fault = Fault::new(FaultKind::Permanent, "no such order");
     next(&mut member).await.dead_letter(fault).await.expect("an answer that arrives");
+    World::real().sleep(WRITTEN_DOWN).await;
     let (mut seen, mut tasks) = (Seen::default(), JoinSet::new());
     tasks.spawn(publish_all(broker.clone(), 1..=300));
     let mut kills = [100, 700].into_iter().peekable();
