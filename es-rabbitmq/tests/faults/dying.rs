@@ -11,7 +11,7 @@ use es_testkit::servers::containing;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use crate::site::{Seen, Site, asks, group, hold, in_turns, keyed, message, next, publish, take};
+use crate::site::{Seen, Site, asks, group, hold, in_turns, keyed, next, publish, take};
 
 /// Tells the other program of this file that it is one, and at which prefix.
 const PREFIX: &str = "GESTA_TEST_RABBITMQ_PREFIX";
