@@ -1,4 +1,4 @@
-#[cfg(any(feature = "redis", feature = "nats"))]
+#[cfg(any(feature = "redis", feature = "nats", feature = "rabbitmq"))]
 use std::time::Duration;
 use std::{fmt, str::FromStr};
 
@@ -6,22 +6,26 @@ use es_bus::{EventBus, RetryPolicy};
 use es_core::{StoreError, StoreErrorKind, memory::MemoryBroker};
 #[cfg(feature = "nats")]
 use es_nats::NatsOptions;
+#[cfg(feature = "rabbitmq")]
+use es_rabbitmq::RabbitOptions;
 #[cfg(feature = "redis")]
 use es_redis_streams::RedisOptions;
 
 /// Which broker a bus runs on, told by an address or by the environment: a program moves to
 /// another one without a change of its code.
 ///
-/// An address is `memory:`, `redis://…` or `nats://…`, and may end with parameters:
+/// An address is `memory:`, `redis://…`, `nats://…` or `amqp://…`, and may end with parameters:
 ///
 /// | parameter | of | what it sets |
 /// |---|---|---|
 /// | `history` | memory, redis | how many messages are kept for groups that begin with the earliest |
-/// | `prefix` | redis, nats | what keys, or streams and subjects, begin with |
+/// | `prefix` | redis, nats, rabbitmq | what keys, streams and subjects, or exchanges and queues begin with |
 /// | `lease` | redis, nats | after how many seconds of silence others take over |
 /// | `backlog`, `dead_letters` | redis | how many of them a group keeps |
-/// | `partitions`, `replicas` | nats | into how many parts keys are spread; on how many servers streams are |
+/// | `partitions` | nats, rabbitmq | into how many parts keys are spread |
+/// | `replicas` | nats | on how many servers streams are |
 /// | `keep_for` | nats | for how many seconds messages are kept |
+/// | `heartbeat` | rabbitmq | how many seconds pass between two signs of life |
 ///
 /// ```
 /// use gesta::bus::BusOptions;
@@ -31,7 +35,7 @@ use es_redis_streams::RedisOptions;
 /// let bus = BusOptions::from_url("memory:?history=100")?.connect().await?;
 /// # drop(bus);
 /// let error = BusOptions::from_url("pigeon://roof").unwrap_err();
-/// assert!(error.to_string().contains("memory, redis, nats"));
+/// assert!(error.to_string().contains("memory, redis, nats, rabbitmq"));
 /// # Ok(())
 /// # }
 /// ```
@@ -51,14 +55,20 @@ enum Broker {
     Redis(RedisOptions),
     #[cfg(feature = "nats")]
     Nats(NatsOptions),
+    #[cfg(feature = "rabbitmq")]
+    Rabbit(RabbitOptions),
 }
 
 /// Brokers, and what their addresses begin with.
-const BROKERS: [(&str, &[&str]); 3] =
-    [("memory", &["memory"]), ("redis", &["redis", "rediss"]), ("nats", &["nats", "tls"])];
+const BROKERS: [(&str, &[&str]); 4] = [
+    ("memory", &["memory"]),
+    ("redis", &["redis", "rediss"]),
+    ("nats", &["nats", "tls"]),
+    ("rabbitmq", &["amqp", "amqps"]),
+];
 
 /// All that are read.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 16] = [
     "EVENT_BUS_URL",
     "EVENT_BUS_ADAPTER",
     "EVENT_BUS_MEMORY_MAX_HISTORY",
@@ -68,6 +78,7 @@ const VARIABLES: [&str; 15] = [
     "EVENT_BUS_DEFAULT_USE_DLQ",
     "SERVICE_NAME",
     "NATS_URL",
+    "RABBITMQ_URL",
     "REDIS_URL",
     "REDIS_HOST",
     "REDIS_PORT",
@@ -100,10 +111,11 @@ impl BusOptions {
     /// | variable | if it is not set |
     /// |---|---|
     /// | `EVENT_BUS_URL`, an [address](Self::from_url) that those after it do not change | they tell it |
-    /// | `EVENT_BUS_ADAPTER`: `memory`, `redis` or `nats` | `memory` |
+    /// | `EVENT_BUS_ADAPTER`: `memory`, `redis`, `nats` or `rabbitmq` | `memory` |
     /// | `EVENT_BUS_MEMORY_MAX_HISTORY` | 1,000 |
     /// | `REDIS_URL`, or `REDIS_HOST`, `REDIS_PORT`, `REDIS_PASSWORD`, `REDIS_DB` | `127.0.0.1`, 6379, none, 0 |
     /// | `NATS_URL` | `nats://127.0.0.1:4222` |
+    /// | `RABBITMQ_URL` | `amqp://127.0.0.1:5672/%2f` |
     /// | `EVENT_BUS_DEFAULT_MAX_RETRIES`, tries after the first | 4 |
     /// | `SERVICE_NAME`, the [source](EventBus::source) of messages | none |
     ///
@@ -154,6 +166,8 @@ impl BusOptions {
             Broker::Redis(options) => EventBus::new(options.broker().await?),
             #[cfg(feature = "nats")]
             Broker::Nats(options) => EventBus::new(options.connect().await?),
+            #[cfg(feature = "rabbitmq")]
+            Broker::Rabbit(options) => EventBus::new(options.connect().await?),
         };
         if let Some(source) = self.source {
             bus = bus.source(source);
@@ -178,6 +192,8 @@ impl Broker {
             "redis" | "rediss" => Ok(Self::Redis(RedisOptions::new(address))),
             #[cfg(feature = "nats")]
             "nats" | "tls" => Ok(Self::Nats(NatsOptions::new(address))),
+            #[cfg(feature = "rabbitmq")]
+            "amqp" | "amqps" => Ok(Self::Rabbit(RabbitOptions::new(address))),
             other => Err(unknown(other)),
         }
     }
@@ -201,6 +217,13 @@ impl Broker {
                 "partitions" => options.partitions(number(name, value)?),
                 "replicas" => options.replicas(number(name, value)?),
                 "keep_for" => options.keep_for(seconds(name, value)?),
+                _ => return Err(no_parameter(name)),
+            }),
+            #[cfg(feature = "rabbitmq")]
+            (Self::Rabbit(options), _) => Self::Rabbit(match name {
+                "prefix" => options.prefix(value),
+                "partitions" => options.partitions(number(name, value)?),
+                "heartbeat" => options.heartbeat(seconds(name, value)?),
                 _ => return Err(no_parameter(name)),
             }),
             _ => return Err(no_parameter(name)),
@@ -232,6 +255,7 @@ fn address(get: &impl Fn(&str) -> Option<String>) -> Result<String, StoreError> 
             url if url.contains("://") => url,
             host => format!("nats://{host}"),
         },
+        "rabbitmq" => or("RABBITMQ_URL", "amqp://127.0.0.1:5672/%2f"),
         other => return Err(unknown(other)),
     })
 }
@@ -254,7 +278,7 @@ fn refuse_what_a_bus_never_does(
             false,
             "what cannot be handled is kept, discard it by hand",
         ),
-        ("memory", "EVENT_BUS_MEMORY_PERSIST", true, "memory is not kept, take redis or nats"),
+        ("memory", "EVENT_BUS_MEMORY_PERSIST", true, "memory is not kept, take another broker"),
         ("redis", "REDIS_TLS", true, "the connection is not encrypted, take a tunnel"),
     ];
     for (_, name, never, why) in NEVER.iter().filter(|one| url.starts_with(one.0)) {
@@ -312,7 +336,7 @@ fn number<T: FromStr>(name: &str, value: &str) -> Result<T, StoreError> {
     value.parse().map_err(|_| invalid(format!("{name} is a number, and is set to something else")))
 }
 
-#[cfg(any(feature = "redis", feature = "nats"))]
+#[cfg(any(feature = "redis", feature = "nats", feature = "rabbitmq"))]
 fn seconds(name: &str, value: &str) -> Result<Duration, StoreError> {
     let seconds: f64 = number(name, value)?;
     Duration::try_from_secs_f64(seconds)
@@ -340,6 +364,8 @@ impl fmt::Debug for BusOptions {
             Broker::Redis(redis) => options.field("redis", redis),
             #[cfg(feature = "nats")]
             Broker::Nats(nats) => options.field("nats", nats),
+            #[cfg(feature = "rabbitmq")]
+            Broker::Rabbit(rabbit) => options.field("rabbitmq", rabbit),
         };
         options.field("source", source).field("retry", retry).finish()
     }

@@ -16,6 +16,7 @@
 //! | `cache` | answers of queries that are remembered |
 //! | `redis` | [`redis`]: a broker, read models, and a cache of answers that processes share |
 //! | `nats` | [`nats`]: a broker on NATS JetStream |
+//! | `rabbitmq` | [`rabbitmq`]: a broker on RabbitMQ |
 //! | `http` | [`http`]: tokens and versions in headers |
 //! | `messagepack` | a binary codec, `Codec::MessagePack` |
 //! | `schema` | a JSON Schema for each type of event |
@@ -74,6 +75,12 @@ pub mod redis {
 #[cfg(feature = "nats")]
 pub mod nats {
     pub use es_nats::{NatsBroker, NatsOptions};
+}
+
+/// A broker on RabbitMQ.
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq {
+    pub use es_rabbitmq::{RabbitBroker, RabbitOptions};
 }
 
 /// Tokens and versions on their way through HTTP.

@@ -100,8 +100,8 @@ async fn a_password_may_have_any_sign() {
 fn what_cannot_be_is_told_with_what_can() {
     use StoreErrorKind::{Invalid, Unsupported};
     for (url, kind, told) in [
-        ("kafka://a", Invalid, "memory, redis, nats"),
-        ("", Invalid, "memory, redis, nats"),
+        ("kafka://a", Invalid, "memory, redis, nats, rabbitmq"),
+        ("", Invalid, "memory, redis, nats, rabbitmq"),
         ("memory://a", Invalid, "take memory:"),
         ("memory:?backlog=1", Invalid, "\"backlog\" is no parameter"),
         ("redis://a?partitions=1", Invalid, "\"partitions\" is no parameter"),
@@ -118,7 +118,7 @@ fn what_cannot_be_is_told_with_what_can() {
         (("EVENT_BUS_DEFAULT_MAX_RETRIES", "-1"), Invalid, "is a number"),
         (("EVENT_BUS_DEFAULT_AUTO_ACK", "false"), Unsupported, "what its handler returns"),
         (("EVENT_BUS_DEFAULT_USE_DLQ", "0"), Unsupported, "is kept"),
-        (("EVENT_BUS_MEMORY_PERSIST", "TRUE"), Unsupported, "take redis or nats"),
+        (("EVENT_BUS_MEMORY_PERSIST", "TRUE"), Unsupported, "take another broker"),
     ] {
         let (found, message) = refused(variables(&[set]));
         assert_eq!((found, message.contains(told)), (kind, true), "{set:?}: {message}");

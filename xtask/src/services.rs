@@ -17,7 +17,7 @@ use crate::{
 /// Names the folder of the programs of Postgres, to our own that starts one and to tests.
 pub(crate) const POSTGRES_PROGRAMS: &str = "GESTA_POSTGRES_BIN";
 
-const ALL: [Service; 3] = [POSTGRES, REDIS, NATS];
+const ALL: [Service; 4] = [POSTGRES, REDIS, NATS, RABBITMQ];
 
 const POSTGRES: Service = Service {
     name: "Postgres",
@@ -64,6 +64,22 @@ const NATS: Service = Service {
     ],
     container: ["nats", "4222"],
     url: nats_url,
+};
+
+const RABBITMQ: Service = Service {
+    name: "RabbitMQ",
+    variable: "GESTA_RABBITMQ_URL",
+    usual: usual_rabbitmq,
+    answers: rabbitmq_answers,
+    private: &["private-rabbitmq"],
+    install: &[
+        "apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install --yes rabbitmq-server",
+        "dnf install --assumeyes rabbitmq-server",
+        "apk add rabbitmq-server",
+        "brew install rabbitmq",
+    ],
+    container: ["rabbitmq", "5672"],
+    url: rabbitmq_url,
 };
 
 /// A server, and where it may come from.
@@ -306,6 +322,29 @@ fn nats_answers(url: &str) -> bool {
         stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")?;
         let answer = said.next().transpose()?;
         Ok(has_streams && answer.is_some_and(|answer| answer.starts_with("PONG")))
+    };
+    asked().unwrap_or(false)
+}
+
+fn usual_rabbitmq() -> Vec<String> {
+    vec![rabbitmq_url("127.0.0.1:5672")]
+}
+
+fn rabbitmq_url(address: &str) -> String {
+    format!("amqp://guest:guest@{address}/%2f")
+}
+
+/// Whether it begins to speak as RabbitMQ does.
+fn rabbitmq_answers(url: &str) -> bool {
+    let address = url.trim_start_matches("amqp://guest:guest@").trim_end_matches("/%2f");
+    let asked = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01")?;
+        // A frame with a method: the first one of a connection.
+        let mut start = [0; 11];
+        stream.read_exact(&mut start)?;
+        Ok(start[0] == 1 && start[7..] == [0, 10, 0, 10])
     };
     asked().unwrap_or(false)
 }

@@ -31,6 +31,8 @@ pub enum Need {
     Reopens,
     /// Several programs have it at once.
     OtherPrograms,
+    /// A broker that keeps what was published, for groups that begin with the earliest.
+    History,
 }
 
 impl Need {
@@ -42,6 +44,8 @@ impl Need {
             Self::Claims => abilities.claims,
             // What only one program has does not come back either.
             Self::Reopens | Self::OtherPrograms => abilities.reopens,
+            // A log has it, or it would be none.
+            Self::History => true,
         }
     }
 }
@@ -54,13 +58,14 @@ impl fmt::Display for Need {
             Self::Claims => "claims",
             Self::Reopens => "reopens",
             Self::OtherPrograms => "other programs",
+            Self::History => "a history",
         })
     }
 }
 
 /// A port that can be tested: what it cannot do, it refuses.
 ///
-/// Only [`EventStore`] has abilities; every other port can do everything.
+/// Only [`EventStore`] and brokers lack something; every other port can do everything.
 ///
 /// ```
 /// use es_core::{EventStore, memory::MemoryStore};
@@ -140,6 +145,6 @@ fn batch_with(need: Need) -> Option<Batch> {
         }
         Need::Criteria => batch.unless(Criteria::tag(fake::tag("any", "tag")), Position::START),
         Need::Claims => batch.claim(Claim::take("scope", "key", stream).expect("a claim")),
-        Need::Reopens | Need::OtherPrograms => return None,
+        Need::Reopens | Need::OtherPrograms | Need::History => return None,
     })
 }

@@ -5,6 +5,7 @@
 //! | a Postgres that can be killed, paused and filled up | `PrivatePostgres`, on Unix |
 //! | a Redis that can be killed | [`PrivateRedis`] |
 //! | a NATS server that can be killed | [`PrivateNats`] |
+//! | a RabbitMQ that can be killed | [`PrivateRabbit`] |
 //! | a network that cuts, delays and swallows | [`Proxy`] |
 //!
 //! Everything here blocks its thread and needs no runtime. Nothing is random: a
@@ -21,6 +22,7 @@ mod postgres;
 #[cfg(unix)]
 mod programs;
 mod proxy;
+mod rabbitmq;
 mod redis;
 mod requests;
 #[cfg(unix)]
@@ -32,6 +34,7 @@ pub use nats::{PrivateNats, nats_answers};
 #[cfg(unix)]
 pub use postgres::PrivatePostgres;
 pub use proxy::{Proxy, containing};
+pub use rabbitmq::{PrivateRabbit, rabbitmq_answers};
 pub use redis::{PrivateRedis, redis_answers};
 
 /// Where the Postgres is that tests share: `GESTA_POSTGRES_URL`, which
@@ -63,4 +66,15 @@ pub fn redis_url() -> String {
 /// ```
 pub fn nats_url() -> String {
     std::env::var("GESTA_NATS_URL").unwrap_or_else(|_| "nats://127.0.0.1:4222".into())
+}
+
+/// Where the RabbitMQ is that tests share: `GESTA_RABBITMQ_URL`, which `cargo xtask test`
+/// sets, or else the standard port of this machine.
+///
+/// ```
+/// assert!(es_testkit::servers::rabbitmq_url().starts_with("amqp"));
+/// ```
+pub fn rabbitmq_url() -> String {
+    let url = std::env::var("GESTA_RABBITMQ_URL");
+    url.unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into())
 }

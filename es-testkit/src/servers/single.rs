@@ -14,8 +14,8 @@ use super::ServerError;
 
 /// How often a server is asked whether it is ready.
 const STEP: Duration = Duration::from_millis(10);
-/// Twenty seconds.
-const STEPS_UNTIL_READY: usize = 2_000;
+/// A minute; a RabbitMQ takes half of it where there is much to do.
+const STEPS_UNTIL_READY: usize = 6_000;
 /// How many ports are tried: somebody else may take one before the server does.
 const TRIES: usize = 3;
 

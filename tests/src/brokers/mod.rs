@@ -14,6 +14,7 @@ use cqrs::{ModelSettings, Projector, Relay, StartAt};
 use es_bus::{Broker, EventBus};
 use es_core::{EventStore, Publisher, StoreError, Views};
 use es_nats::{NatsBroker, NatsOptions};
+use es_rabbitmq::RabbitOptions;
 use es_redis_streams::{RedisBroker, RedisOptions};
 use es_testkit::mutants::{BrokerBug, MutantBroker};
 
@@ -32,6 +33,8 @@ pub const IN_FLIGHT: usize = 64;
 pub async fn bus(url: &str, bug: Option<BrokerBug>) -> Result<EventBus, StoreError> {
     if url.starts_with("redis:") {
         Ok(over(redis(url).await?, bug))
+    } else if url.starts_with("amqp:") {
+        Ok(over(RabbitOptions::new(url).partitions(4).connect().await?, bug))
     } else {
         Ok(over(nats(url).await?, bug))
     }

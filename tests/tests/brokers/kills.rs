@@ -59,3 +59,8 @@ async fn killed_consumers_lose_double_and_turn_round_nothing_over_redis() {
 async fn killed_consumers_lose_double_and_turn_round_nothing_over_nats() {
     lose_nothing(Server::nats()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_consumers_lose_double_and_turn_round_nothing_over_rabbitmq() {
+    lose_nothing(Server::rabbitmq()).await;
+}

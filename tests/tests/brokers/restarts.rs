@@ -18,12 +18,18 @@ use crate::{
 const RINGERS: u64 = 3;
 /// Programs that handle.
 const PROGRAMS: usize = 2;
+/// After how long a RabbitMQ has written down that there is a queue: one that is younger
+/// when it is killed may never have a leader again.
+const WRITTEN_DOWN: Duration = Duration::from_secs(8);
 /// Messages that are handled before the next kill.
 const BETWEEN: u64 = 300;
 
 /// Kills the server so often, and says what was heard.
 pub(crate) async fn restarts(server: Server, wanted: u64) -> Verdict {
     let mut place = Place::new(server, &[], None).await;
+    if matches!(place.server, Server::Rabbit(_)) {
+        World::real().sleep(WRITTEN_DOWN).await;
+    }
     let programs: Vec<_> = (0..PROGRAMS).map(|_| place.program().spawn().unwrap()).collect();
     let (ring, enough) = watch::channel(Ring::Heard(0));
     let mut ringing = JoinSet::new();
@@ -79,4 +85,9 @@ async fn a_redis_that_is_killed_and_starts_again_loses_nothing_that_it_has_confi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nats_that_is_killed_and_starts_again_loses_nothing_that_it_has_confirmed() {
     lose_nothing(Server::nats()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rabbitmq_that_is_killed_and_starts_again_loses_nothing_that_it_has_confirmed() {
+    lose_nothing(Server::rabbitmq()).await;
 }

@@ -1,11 +1,12 @@
 //! Servers of a test's own.
 
-use es_testkit::servers::{PrivateNats, PrivateRedis, ServerError};
+use es_testkit::servers::{PrivateNats, PrivateRabbit, PrivateRedis, ServerError};
 
 /// One of the brokers.
 pub(crate) enum Server {
     Redis(PrivateRedis),
     Nats(PrivateNats),
+    Rabbit(PrivateRabbit),
 }
 
 impl Server {
@@ -24,10 +25,15 @@ impl Server {
         started("NATS", PrivateNats::start()).map(Self::Nats)
     }
 
+    pub(crate) fn rabbitmq() -> Option<Self> {
+        started("RabbitMQ", PrivateRabbit::start()).map(Self::Rabbit)
+    }
+
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Redis(redis) => redis.url(),
             Self::Nats(nats) => nats.url(),
+            Self::Rabbit(rabbit) => rabbit.url(),
         }
     }
 
@@ -35,6 +41,7 @@ impl Server {
         tokio::task::block_in_place(|| match self {
             Self::Redis(redis) => redis.kill().unwrap(),
             Self::Nats(nats) => nats.kill().unwrap(),
+            Self::Rabbit(rabbit) => rabbit.kill().unwrap(),
         });
     }
 
@@ -42,6 +49,7 @@ impl Server {
         tokio::task::block_in_place(|| match self {
             Self::Redis(redis) => redis.restart().unwrap(),
             Self::Nats(nats) => nats.restart().unwrap(),
+            Self::Rabbit(rabbit) => rabbit.restart().unwrap(),
         });
     }
 }

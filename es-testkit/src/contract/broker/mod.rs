@@ -8,9 +8,10 @@ pub mod sharing;
 
 use std::{fmt, sync::Arc};
 
-use es_core::{Consumer, DeadLetters, Publisher};
+use async_trait::async_trait;
+use es_core::{Begin, Consumer, DeadLetters, Publisher, StoreErrorKind};
 
-use super::{Promise, UnderTest, macros::list};
+use super::{Need, Promise, Site, UnderTest, macros::list};
 
 /// The ports of a broker under test.
 ///
@@ -28,6 +29,7 @@ pub struct Broker {
     pub consumer: Arc<dyn Consumer>,
     /// Where those are kept that could not be handled.
     pub dead_letters: Arc<dyn DeadLetters>,
+    lacks: Option<Need>,
 }
 
 impl Broker {
@@ -38,11 +40,41 @@ impl Broker {
             publisher: Arc::<_>::clone(&all) as Arc<dyn Publisher>,
             consumer: Arc::<_>::clone(&all) as Arc<dyn Consumer>,
             dead_letters: all,
+            lacks: None,
         }
+    }
+
+    /// A broker that says of this that it cannot do it.
+    ///
+    /// ```
+    /// use es_core::memory::MemoryBroker;
+    /// use es_testkit::contract::{Broker, Need, UnderTest};
+    ///
+    /// assert!(!Broker::new(MemoryBroker::new()).without(Need::History).can(Need::History));
+    /// ```
+    #[must_use]
+    pub fn without(mut self, need: Need) -> Self {
+        self.lacks = Some(need);
+        self
     }
 }
 
-impl UnderTest for Broker {}
+#[async_trait]
+impl UnderTest for Broker {
+    fn can(&self, need: Need) -> bool {
+        self.lacks != Some(need)
+    }
+
+    async fn refuses(broker: &Site<Self>, need: Need) -> bool {
+        if need != Need::History {
+            return false;
+        }
+        let asks = delivering::asks("orders", "billing").begin(Begin::Earliest);
+        let refused = broker.consumer.consume(asks).await.err().expect("the broker lacks this");
+        assert_eq!(refused.kind(), StoreErrorKind::Unsupported, "{refused}");
+        true
+    }
+}
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +113,7 @@ macro_rules! __broker_promises {
                 a_message_that_several_patterns_match_comes_once,
                 a_later_member_adds_its_patterns,
                 a_group_begins_with_what_comes_after_it,
-                a_group_may_begin_with_the_earliest,
+                a_group_may_begin_with_the_earliest: History,
                 a_group_keeps_what_comes_while_it_has_no_member,
                 a_forgotten_group_begins_anew,
                 a_queue_takes_messages_before_anybody_asks,

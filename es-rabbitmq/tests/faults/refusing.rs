@@ -1,0 +1,83 @@
+//! What cannot be, and is said.
+
+use es_core::{Begin, Consumer, Publisher, StoreErrorKind};
+use es_rabbitmq::RabbitOptions;
+
+use crate::site::{Site, asks, message, next, publish, take, topic};
+
+#[tokio::test]
+async fn an_address_or_a_prefix_that_is_none_is_refused() {
+    for options in [
+        RabbitOptions::new("pigeon://roof"),
+        RabbitOptions::new("amqp://127.0.0.1:5672/%2f").prefix("a.b"),
+        RabbitOptions::new("amqp://127.0.0.1:5672/%2f").prefix("p".repeat(45)),
+    ] {
+        let refused = options.connect().await.expect_err("it is none");
+        assert_eq!(refused.kind(), StoreErrorKind::Invalid, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_listens_is_no_server() {
+    let refused = RabbitOptions::new("amqp://127.0.0.1:1/%2f").connect().await;
+    assert_eq!(refused.expect_err("nobody listens").kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_that_disagree_about_the_partitions_are_refused() {
+    Site::run(async |site| {
+        let _agrees = site.broker().await;
+        let refused = site.options().partitions(7).connect().await.expect_err("it disagrees");
+        assert_eq!(refused.kind(), StoreErrorKind::Schema, "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_cannot_begin_with_what_no_queue_has() {
+    Site::run(async |site| {
+        let asks = asks("orders").begin(Begin::Earliest);
+        let refused = site.broker().await.consume(asks).await.err().expect("a refusal");
+        assert_eq!(refused.kind(), StoreErrorKind::Unsupported, "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_that_fits_into_no_frame_is_refused_and_harms_nobody() {
+    Site::run(async |site| {
+        let broker = site.broker().await;
+        let mut member = broker.consume(asks("orders")).await.expect("a member");
+        let mut large = message("large");
+        large.metadata = large.metadata.with("story", "x".repeat(130_000));
+        let refused = broker.publish(&topic("orders").into(), vec![large]).await;
+        assert_eq!(refused.expect_err("it does not fit").kind(), StoreErrorKind::Invalid);
+        publish(&broker, "orders", vec![message("small")]).await;
+        assert_eq!(take(&mut member).await, "small");
+    })
+    .await;
+}
+
+/// Others than these programs may publish to the exchange.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_can_read_is_a_dead_letter() {
+    use es_core::{DeadLetterQuery, DeadLetters, FaultKind};
+    Site::run(async |site| {
+        let broker = site.broker().await;
+        let mut member = broker.consume(asks("orders")).await.expect("a member");
+        let server = lapin::Connection::connect(&site.url, Default::default()).await;
+        let channel = server.expect("a server").create_channel().await.expect("a channel");
+        let (to, key) = (site.prefix.as_str().into(), "1.orders".into());
+        let sent = channel.basic_publish(to, key, Default::default(), b"?", Default::default());
+        sent.await.expect("it is sent");
+        publish(&broker, "orders", (0..20).map(message).collect()).await;
+        for _ in 0..20 {
+            next(&mut member).await.ack().await.expect("an answer that arrives");
+        }
+        let letters = broker.dead_letters(DeadLetterQuery::of(crate::site::group())).await;
+        let letters = letters.expect("a list");
+        assert_eq!(letters[0].fault.kind, FaultKind::Undecodable);
+        assert_eq!(&*letters[0].message.payload, b"?");
+    })
+    .await;
+}
