@@ -2,7 +2,7 @@
 
 use es_core::{Consumer, Publisher, StoreErrorKind};
 
-use crate::site::{Seen, Site, asks, hold, in_turns, publish, topic};
+use crate::site::{Seen, Site, asks, hold, in_turns, keyed, publish, take, topic};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_cut_is_made_again_and_keeps_the_order() {
@@ -34,12 +34,15 @@ async fn what_was_handed_out_before_a_cut_is_settled_by_nobody_after_it() {
         seen.until(60, vec![&mut second]).await;
         proxy.pass();
         proxy.cut();
+        // Of keys of which it has nothing in hand: they come when it has noticed.
+        publish(&other, "orders", (20..40).map(|key| keyed(key, 1)).collect()).await;
+        seen.see(&take(&mut first).await);
         for delivery in held {
             let refused = delivery.ack().await.expect_err("the connection is gone");
             assert_eq!(refused.kind(), StoreErrorKind::Fenced, "{refused}");
         }
         publish(&other, "orders", in_turns(20, 4..=4)).await;
-        seen.until(80, vec![&mut first, &mut second]).await;
+        seen.until(100, vec![&mut first, &mut second]).await;
         assert_eq!(seen.repeated, 0);
     })
     .await;

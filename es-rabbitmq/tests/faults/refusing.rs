@@ -67,9 +67,10 @@ async fn what_nobody_can_read_is_a_dead_letter() {
         let mut member = broker.consume(asks("orders")).await.expect("a member");
         let server = lapin::Connection::connect(&site.url, Default::default()).await;
         let channel = server.expect("a server").create_channel().await.expect("a channel");
+        channel.confirm_select(Default::default()).await.expect("a server that confirms");
         let (to, key) = (site.prefix.as_str().into(), "1.orders".into());
         let sent = channel.basic_publish(to, key, Default::default(), b"?", Default::default());
-        sent.await.expect("it is sent");
+        sent.await.expect("it is sent").await.expect("it is there");
         publish(&broker, "orders", (0..20).map(message).collect()).await;
         for _ in 0..20 {
             next(&mut member).await.ack().await.expect("an answer that arrives");

@@ -49,21 +49,19 @@ async fn a_server_that_is_killed_in_between_loses_nothing_and_turns_nothing_roun
     let (mut seen, mut tasks) = (Seen::default(), JoinSet::new());
     tasks.spawn(publish_all(broker.clone(), 1..=300));
     let mut kills = [100, 700].into_iter().peekable();
-    let all = async {
-        while seen.count < 1_200 {
-            // What is acknowledged while nobody listens may come again, and does not end it.
-            let delivery = member.try_next().await.expect("no end").expect("no end");
-            seen.see(&delivery.message.id);
-            let _ = delivery.ack().await;
-            if kills.next_if(|kill| *kill <= seen.count).is_some() {
-                tokio::task::block_in_place(|| {
-                    server.kill().expect("it can be killed");
-                    server.restart().expect("it comes up again");
-                });
-            }
+    while seen.count < 1_200 {
+        // What is acknowledged while nobody listens may come again, and does not end it.
+        let next = tokio::time::timeout(2 * SOON, member.try_next()).await;
+        let delivery = next.expect("it goes on").expect("no end").expect("no end");
+        seen.see(&delivery.message.id);
+        let _ = delivery.ack().await;
+        if kills.next_if(|kill| *kill <= seen.count).is_some() {
+            tokio::task::block_in_place(|| {
+                server.kill().expect("it can be killed");
+                server.restart().expect("it comes up again");
+            });
         }
-    };
-    tokio::time::timeout(2 * SOON, all).await.expect("it goes on");
+    }
     while let Some(ended) = tasks.join_next().await {
         ended.expect("all is published");
     }

@@ -15,6 +15,8 @@ pub(crate) const BELLS: u64 = 48;
 const AHEAD: u64 = 400;
 /// What is lost is not waited for longer.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// What is sent while the server is away is confirmed when it is up again, which may take long.
+const OVER_A_RESTART: Duration = LONG.saturating_mul(4);
 /// The pause before what was not confirmed is sent again.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -81,7 +83,7 @@ impl Ringer {
                 World::real().sleep(PAUSE).await;
             }
         };
-        tokio::time::timeout(LONG, sent).await.expect("a broker that confirms");
+        tokio::time::timeout(OVER_A_RESTART, sent).await.expect("a broker that confirms");
         self.round = number;
     }
 }
