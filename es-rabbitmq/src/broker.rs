@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::{
     envelope::{self, Uid},
-    error::{disagree, ended, forgotten, is, nacked, no_history, unavailable},
+    error::{disagree, ended, forgotten, is, nacked, no_history, too_long, unavailable},
     group::{Member, Members},
     names::Names,
     server::{Parcel, Server, blames, declare, is_there, name},
@@ -119,6 +119,9 @@ impl RabbitBroker {
             return Err(no_history());
         }
         let (names, group) = (&self.server.names, &asked.group);
+        if let Some(pattern) = names.too_long(&asked.patterns) {
+            return Err(too_long(pattern));
+        }
         let channel = self.server.channel().await?;
         let says = names.charted(asked.order, asked.parks);
         match declare(&channel, names.charter(group), ExchangeKind::Fanout, &says).await {

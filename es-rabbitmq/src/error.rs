@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
-use es_core::{Group, StoreError, StoreErrorKind};
+use es_core::{Group, StoreError, StoreErrorKind, TopicPattern};
 use lapin::{
     ErrorKind,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
@@ -104,6 +104,11 @@ pub(crate) fn no_history() -> StoreError {
     StoreError::new(StoreErrorKind::Unsupported, message)
 }
 
+pub(crate) fn too_long(pattern: &TopicPattern) -> StoreError {
+    let message = format!("the server takes 255 bytes of a pattern and a partition: {pattern}");
+    StoreError::new(StoreErrorKind::Invalid, message)
+}
+
 pub(crate) fn disagree(group: &Group) -> StoreError {
     let message = format!(
         "the members of the group {group} ask for different orders, or not all of them park: \
@@ -122,6 +127,14 @@ pub(crate) fn fenced(group: &Group) -> StoreError {
 
 pub(crate) fn forgotten(group: &Group) -> StoreError {
     StoreError::new(StoreErrorKind::Closed, format!("the group {group} was forgotten"))
+}
+
+pub(crate) fn illegible(group: &Group) -> StoreError {
+    let message = format!(
+        "the log of dead letters of the group {group} has a record that this program cannot read: \
+         let a newer one work for it"
+    );
+    StoreError::new(StoreErrorKind::Corrupt, message)
 }
 
 pub(crate) fn ended(group: &Group) -> StoreError {

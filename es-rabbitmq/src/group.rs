@@ -112,6 +112,13 @@ impl Members {
         self.queue.lock().let_go(unsettled);
         self.let_go.notify_waiters();
     }
+
+    /// It is in no hand any more, and waits for another try.
+    fn put_back(&self, unsettled: Unsettled) {
+        self.let_go(&unsettled);
+        self.queue.lock().put_back(unsettled);
+        self.changed.notify_waiters();
+    }
 }
 
 impl Member {
@@ -212,24 +219,45 @@ impl Handed {
 
     async fn ack(mut self) -> Result<(), StoreError> {
         if let Origin::Letter = self.unsettled().origin {
+            self.channel()?;
             let record = Record::Done { number: self.unsettled().number };
-            self.members.append(&record, None).await?;
+            let written = self.members.append(&record, None).await;
+            written.map_err(|error| self.written_perhaps(error))?;
         }
         self.leave_queue().await
     }
 
     /// First it stands among the dead letters, then it leaves the queue.
     async fn bury(mut self, fault: Fault) -> Result<(), StoreError> {
-        self.members.keep_apart(self.unsettled(), fault).await?;
+        self.channel()?;
+        let written = self.members.keep_apart(self.unsettled(), fault).await;
+        written.map_err(|error| self.written_perhaps(error))?;
         self.leave_queue().await
+    }
+
+    /// The channel over which it came, if it is still this process that has its partition.
+    fn channel(&self) -> Result<Channel, StoreError> {
+        let channel = self.members.queue.lock().channel(self.unsettled());
+        channel.ok_or_else(|| fenced(&self.members.group))
+    }
+
+    /// The record of which this was said may be in the log all the same: the message is handed
+    /// out again when all is read that was written before.
+    fn written_perhaps(&mut self, error: StoreError) -> StoreError {
+        let unsettled = self.unsettled.take().expect("it is taken out by whoever ends it");
+        let members = Arc::clone(&self.members);
+        self.members.server.world.detach(async move {
+            members.catch_up_with(&unsettled).await;
+            members.put_back(unsettled);
+        });
+        error
     }
 
     /// The server learns of it in the order in which this is said.
     async fn leave_queue(&mut self) -> Result<(), StoreError> {
         // From the first moment on: what is acknowledged twice closes the channel.
         self.is_settled = true;
-        let channel = self.members.queue.lock().channel(self.unsettled());
-        let channel = channel.ok_or_else(|| fenced(&self.members.group))?;
+        let channel = self.channel()?;
         if let Origin::Queue(tag) = self.unsettled().origin {
             let acked = channel.basic_ack(tag, BasicAckOptions::default()).await;
             acked.map_err(|error| fenced(&self.members.group).because(error))?;
@@ -255,13 +283,11 @@ impl Handed {
 impl Drop for Handed {
     fn drop(&mut self) {
         let Some(unsettled) = self.unsettled.take() else { return };
-        self.members.let_go(&unsettled);
-        let mut queue = self.members.queue.lock();
-        match self.is_settled {
-            true => queue.release(&unsettled),
-            false => queue.put_back(unsettled),
+        if !self.is_settled {
+            return self.members.put_back(unsettled);
         }
-        drop(queue);
+        self.members.let_go(&unsettled);
+        self.members.queue.lock().release(&unsettled);
         self.members.changed.notify_waiters();
     }
 }

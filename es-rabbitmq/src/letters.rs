@@ -90,9 +90,8 @@ impl Record {
         })
     }
 
-    fn read(properties: &BasicProperties) -> Result<Self, Unreadable> {
-        let read: Option<Self> = envelope::get(properties, RECORD)?;
-        read.ok_or_else(|| Unreadable::missing(RECORD))
+    fn read(properties: &BasicProperties) -> Result<Option<Self>, Unreadable> {
+        envelope::get(properties, RECORD)
     }
 }
 
@@ -112,7 +111,8 @@ pub(crate) async fn append(
 impl RabbitBroker {
     /// Reads all that was written until now; nothing if there is no such group.
     async fn read_letters(&self, group: &Group) -> Result<Option<Reader>, StoreError> {
-        let Some(mut reader) = Reader::open(&self.server, group, Keep::All).await? else {
+        let channel = self.server.channel().await?;
+        let Some(mut reader) = Reader::open(&self.server, channel, group, Keep::All).await? else {
             return Ok(None);
         };
         let is_there = self.write(&mut reader, group, &Record::Looked, None).await?;

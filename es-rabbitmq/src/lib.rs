@@ -23,7 +23,9 @@
 //!   to what it listens to; where all of its messages wait for each other, one queue is bound
 //!   to all numbers.
 //! - A partition has one owner at a time: the process that has declared the exclusive queue
-//!   `shop.o.7.billing`, which goes with its connection. It hands out one message of a key at
+//!   `shop.o.7.billing`, which goes with its connection. Each group has a connection of its own
+//!   in a process, which is closed when anything fails, so that no partition stays with a
+//!   process that does not serve it. It hands out one message of a key at
 //!   a time, and keeps unacknowledged what is in hand or waits for its next try. Processes are
 //!   counted by who consumes from `shop.m.billing`; who has more than its share hands over.
 //! - What comes back when an owner goes comes back in its order, before anything else: the
@@ -35,6 +37,18 @@
 //!   next one knows it by a number that its publisher gave it.
 //! - What all programs, or all members of a group, have to agree on is said by the exchanges
 //!   `shop.about` and `shop.c.billing`: whoever declares them to say something else is refused.
+//!
+//! # What is weak
+//!
+//! - The log of dead letters is never shortened, and each process that begins to work for a
+//!   group reads all of it, as does each look at dead letters.
+//! - 1,000 messages of a partition that are not settled stop all of its keys, also those that
+//!   have nothing in hand: many that wait for their next try hold up others.
+//! - A dead letter whose record is written while its partition changes hands may stand beside
+//!   the same message handled by the next owner. So may one whose settlement is given up in the
+//!   middle, by a caller that no longer waits for it.
+//! - Each partition that a process owns takes a channel, of which a connection has 2,047 unless
+//!   the server is told otherwise.
 //!
 //! | room | what is in it |
 //! |---|---|

@@ -1,5 +1,8 @@
 use es_core::{Group, Message, Order, Topic, TopicPattern};
 
+/// Most bytes of a name or a key on the server.
+const SHORT: usize = 255;
+
 /// The names of everything that belongs to one prefix.
 ///
 /// What is fixed comes first in a name and what has dots in it last, so that no group is
@@ -90,6 +93,14 @@ impl Names {
                 None => format!("{partition}.{text}"),
             },
         }
+    }
+
+    /// The first of these patterns that is too long for the server, with its partition.
+    pub(crate) fn too_long<'a>(&self, patterns: &'a [TopicPattern]) -> Option<&'a TopicPattern> {
+        let is_long = |pattern: &&TopicPattern| {
+            Self::binding(Some(self.partitions - 1), pattern).len() > SHORT
+        };
+        patterns.iter().find(is_long)
     }
 
     /// The partition of this message: that of its tenant and key, or any one.

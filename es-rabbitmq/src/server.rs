@@ -25,6 +25,8 @@ use crate::{
 
 /// How long the server may take to answer.
 pub(crate) const WITHIN: Duration = Duration::from_secs(10);
+/// How it is said that something is closed because nobody needs it any more.
+pub(crate) const FINE: u16 = 200;
 /// How long it may take to confirm.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(30);
 /// Most bytes that a dead letter has more in its headers than the message had.
@@ -36,7 +38,8 @@ const RETURNS: i64 = i32::MAX as i64;
 pub(crate) const SURE_BYTES: usize = 16 * 1_024 * 1_024;
 
 /// Two connections that are made again when they are needed: who publishes too fast is
-/// slowed down by the server, and must not slow down who consumes.
+/// slowed down by the server, and must not slow down who looks. Each group has one more for
+/// each session, with which all goes that it has declared for itself.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) names: Names,
@@ -116,9 +119,17 @@ impl Server {
         Ok(())
     }
 
-    /// The connection over which is consumed.
-    pub(crate) async fn connection(&self) -> Result<Arc<Connection>, StoreError> {
-        self.consuming.connection().await
+    /// A connection of one's own, over which is consumed.
+    pub(crate) async fn new_connection(&self) -> Result<Connection, StoreError> {
+        self.consuming.connect().await
+    }
+
+    /// Closes it, with all that was declared over it. If it cannot be closed, it is gone.
+    pub(crate) async fn close(&self, connection: Connection) {
+        tokio::select! {
+            _ = connection.close(FINE, name("it is over")) => {}
+            () = self.world.sleep(WITHIN) => {}
+        }
     }
 
     /// A channel of one's own, not that of the publishers.
@@ -142,27 +153,41 @@ impl Server {
 
     /// Sends it after all that this task has sent.
     pub(crate) async fn send(&self, parcel: &Parcel) -> Result<PublisherConfirm, StoreError> {
-        parcel.send(&self.publisher().await?).await
+        self.in_time(async { parcel.send(&self.publisher().await?).await }).await
     }
 
     /// Waits until it is there for sure. `false` if it had to arrive somewhere, and there is
     /// no queue.
     pub(crate) async fn confirmed(&self, sent: PublisherConfirm) -> Result<bool, StoreError> {
-        let confirmed = tokio::select! {
-            confirmed = sent => confirmed.map_err(unpublished)?,
-            () = self.world.sleep(CONFIRMED_WITHIN) => return Err(self.give_up().await),
-        };
-        match confirmed {
-            Confirmation::Ack(returned) => Ok(returned.is_none()),
-            Confirmation::Nack(Some(_)) => Ok(false),
-            Confirmation::Nack(None) | Confirmation::NotRequested => Err(nacked()),
-        }
+        self.in_time(confirmed(sent)).await
     }
 
     /// Sends it, and waits until it is there.
     pub(crate) async fn put(&self, parcel: &Parcel) -> Result<bool, StoreError> {
-        let sent = self.send(parcel).await?;
-        self.confirmed(sent).await
+        self.in_time(async { parcel.put(&self.publisher().await?).await }).await
+    }
+
+    /// The same over a channel that is not that of the publishers.
+    pub(crate) async fn put_over(
+        &self,
+        channel: &Channel,
+        parcel: &Parcel,
+    ) -> Result<bool, StoreError> {
+        tokio::select! {
+            put = parcel.put(channel) => put,
+            () = self.world.sleep(CONFIRMED_WITHIN) => Err(unconfirmed(CONFIRMED_WITHIN, false)),
+        }
+    }
+
+    /// Who is held back by the server cannot even send.
+    async fn in_time<T>(
+        &self,
+        published: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::select! {
+            published = published => published,
+            () = self.world.sleep(CONFIRMED_WITHIN) => Err(self.give_up().await),
+        }
     }
 
     /// What was not confirmed shall not wait in this process any more.
@@ -211,6 +236,17 @@ impl Parcel {
         let sent = channel.basic_publish(exchange, key, options, &self.payload, properties);
         sent.await.map_err(unpublished)
     }
+
+    async fn put(&self, channel: &Channel) -> Result<bool, StoreError> {
+        confirmed(self.send(channel).await?).await
+    }
+}
+
+async fn confirmed(sent: PublisherConfirm) -> Result<bool, StoreError> {
+    match sent.await.map_err(unpublished)? {
+        Confirmation::Ack(returned) => Ok(returned.is_none()),
+        Confirmation::Nack(_) | Confirmation::NotRequested => Err(nacked()),
+    }
 }
 
 impl Link {
@@ -219,16 +255,19 @@ impl Link {
         if let Some(open) = current.as_ref().filter(|connection| connection.status().connected()) {
             return Ok(Arc::clone(open));
         }
+        Ok(Arc::clone(current.insert(Arc::new(self.connect().await?))))
+    }
+
+    async fn connect(&self) -> Result<Connection, StoreError> {
         let named = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         let made = tokio::select! {
             made = Connection::connect_uri(self.uri.clone(), named) => made,
             () = self.world.sleep(WITHIN) => return Err(silent("the server did not answer", WITHIN)),
         };
-        let made = made.map_err(|error| match error.is_io_error() {
+        made.map_err(|error| match error.is_io_error() {
             true => unreachable(error),
             false => unavailable("the server does not let us in", error),
-        })?;
-        Ok(Arc::clone(current.insert(Arc::new(made))))
+        })
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{
 
 /// How long a record may take until it is read here.
 const READ_WITHIN: Duration = Duration::from_secs(30);
+/// The pause before it is tried again to read all that was written.
+const CATCH_UP_AGAIN: Duration = Duration::from_millis(250);
 
 impl Members {
     /// Writes that the message is a dead letter, and waits until all here know.
@@ -44,6 +46,16 @@ impl Members {
     /// Waits until all is read that was written before.
     pub(super) async fn catch_up(&self) -> Result<(), StoreError> {
         self.append(&Record::Looked, None).await.map(drop)
+    }
+
+    /// The same, again and again, as long as this process has the message.
+    pub(super) async fn catch_up_with(&self, unsettled: &Unsettled) {
+        while !self.is_closed() && self.queue.lock().channel(unsettled).is_some() {
+            match self.catch_up().await {
+                Ok(()) => return,
+                Err(_) => self.server.world.sleep(CATCH_UP_AGAIN).await,
+            }
+        }
     }
 
     /// Writes a record, and waits until it is read here.

@@ -12,17 +12,29 @@ use lapin::{
 };
 use tracing::warn;
 
-use super::{Members, OPEN_WITHIN, unit::FINE};
+use super::{Members, OPEN_WITHIN};
 use crate::{
-    error::{forgotten, is, unavailable},
+    error::{forgotten, illegible, is, unavailable},
     letters::{Keep, Reader},
-    server::{channel, is_there, name},
+    server::{FINE, channel, is_there, name},
 };
 
 /// How often it is looked who else is there.
 const LOOK: Duration = Duration::from_millis(250);
 /// The longest pause between two attempts to connect again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Most looks at who is there between two at what nobody has: each of those is an error of a
+/// channel for every partition that somebody has.
+const MOST_LOOKS: u32 = 16;
+
+/// When it is looked again for what nobody has: ever more seldom while nothing is found.
+#[derive(Default)]
+struct Looks {
+    processes: u32,
+    left: u32,
+    pause: u32,
+}
 
 /// What says that this process takes part, as long as its connection lasts.
 struct Presence {
@@ -40,11 +52,13 @@ impl Members {
                 Ok(()) => break,
                 Err(error) => error,
             };
-            self.queue.lock().begin_anew();
-            self.let_go.notify_waiters();
-            self.close_channels().await;
             if error.kind() == StoreErrorKind::Closed && self.is_forgotten().await {
                 self.close(forgotten);
+                break;
+            }
+            if error.kind() == StoreErrorKind::Corrupt {
+                warn!(%error, group = %self.group, "the group cannot be served");
+                self.close(illegible);
                 break;
             }
             warn!(%error, group = %self.group, "the group is not served, it is tried again");
@@ -67,16 +81,27 @@ impl Members {
         }
     }
 
-    /// Works over one connection, until there are no members.
+    /// Works over a connection of its own, until there are no members. The partitions that it
+    /// has are free when that is closed, however it ends.
     async fn session(&self) -> Result<(), StoreError> {
-        let connection = self.server.connection().await?;
+        let connection = self.server.new_connection().await?;
         self.queue.lock().begin_anew();
-        let reader = Reader::open(&self.server, &self.group, Keep::GivenBack).await?;
+        let ended = self.work_over(&connection).await;
+        self.queue.lock().begin_anew();
+        self.let_go.notify_waiters();
+        self.close_channels().await;
+        self.server.close(connection).await;
+        ended
+    }
+
+    async fn work_over(&self, connection: &Connection) -> Result<(), StoreError> {
+        let channel = channel(connection).await?;
+        let reader = Reader::open(&self.server, channel, &self.group, Keep::GivenBack).await?;
         let reader = reader.ok_or_else(|| forgotten(&self.group))?;
-        let presence = self.be_counted(&connection).await?;
+        let presence = self.be_counted(connection).await?;
         tokio::select! {
             ended = self.follow(reader) => ended?,
-            ended = self.share(&connection, &presence) => ended?,
+            ended = self.share(connection, &presence) => ended?,
         }
         let left = presence.channel.close(FINE, name("nobody is here")).await;
         left.map_err(|error| unavailable("this process is still counted", error))
@@ -119,6 +144,7 @@ impl Members {
         let mut ours = HashSet::new();
         let begun = self.server.world.now();
         let mut is_opening = false;
+        let mut looks = Looks::default();
         loop {
             let processes = self.processes(presence).await?;
             let (kept, most) = if self.is_empty() { (0, 0) } else { self.most(processes) };
@@ -126,7 +152,11 @@ impl Members {
             if most == 0 && ours.is_empty() {
                 return Ok(());
             }
-            let taken = self.take_up_to(most, connection, &ours).await?;
+            let mut taken = Vec::new();
+            if most > ours.len() && looks.is_due(processes) {
+                taken = self.take_up_to(most, connection, &ours).await?;
+                looks.note(taken.len());
+            }
             if !is_opening {
                 is_opening = true;
                 self.queue.lock().open(taken.iter().map(|(unit, _)| *unit));
@@ -143,6 +173,7 @@ impl Members {
                 tokio::select! {
                     Some((unit, ended)) = work.next() => {
                         ours.remove(&unit);
+                        looks = Looks::default();
                         self.give_away(unit, presence).await?;
                         self.note(ended)?;
                     }
@@ -239,5 +270,43 @@ impl Members {
         let owner = name(self.server.names.owner(unit, &self.group));
         let given = presence.channel.queue_delete(owner, QueueDeleteOptions::default()).await;
         given.map(drop).map_err(|error| unavailable("a partition was not given away", error))
+    }
+}
+
+impl Looks {
+    fn is_due(&mut self, processes: u32) -> bool {
+        if self.processes != processes {
+            *self = Self { processes, ..Self::default() };
+        }
+        let is_due = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        is_due
+    }
+
+    fn note(&mut self, found: usize) {
+        self.left = if found == 0 { self.pause } else { 0 };
+        self.pause = if found == 0 { (2 * self.pause + 1).min(MOST_LOOKS - 1) } else { 0 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_ever_more_seldom_until_somebody_comes_or_goes() {
+        let mut looks = Looks::default();
+        let mut due = |processes, count| {
+            let is_due = |_: &i32| {
+                let is_due = looks.is_due(processes);
+                if is_due {
+                    looks.note(0);
+                }
+                is_due
+            };
+            (0..count).filter(is_due).collect::<Vec<_>>()
+        };
+        assert_eq!(due(3, 48), [0, 1, 3, 7, 15, 31, 47]);
+        assert_eq!(due(2, 5), [0, 1, 3]);
     }
 }

@@ -1,5 +1,7 @@
 //! One partition, from when this process takes it until it hands it over.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use es_core::{Address, Group, StoreError, Topic};
 use futures_util::StreamExt;
@@ -19,14 +21,14 @@ use super::{
 use crate::{
     envelope::{self, Uid},
     error::{forgotten, is, unavailable},
-    server::{Parcel, name},
+    server::{FINE, Parcel, name},
 };
 
 /// Most messages of a partition that a process has and has not settled. All programs have
 /// to agree about it: see [`returned`](super::returned).
 pub(super) const AHEAD: u16 = 1_000;
-/// How the server says that it has closed a channel as we have asked for.
-pub(super) const FINE: u16 = 200;
+/// How long a mark is waited for before another one is put behind it.
+const MARK_AGAIN: Duration = Duration::from_secs(2);
 
 impl Members {
     /// Hands out a partition, over a channel of its own, until it is to be handed over.
@@ -64,9 +66,7 @@ impl Members {
     async fn hand_out_until_it_ends(&self, unit: u32, channel: &Channel) -> Result<(), StoreError> {
         let mut consumer = self.consumer(unit, channel).await?;
         self.held.lock().insert(unit, (channel.clone(), consumer.clone()));
-        self.mark(unit, channel).await?;
-        let mut returned = Returned::default();
-        while !returned.push(self.next_of(&mut consumer).await?) {}
+        let returned = self.returned(unit, channel, &mut consumer).await?;
         self.catch_up().await?;
         self.begin(unit, channel);
         for delivery in returned.in_order() {
@@ -85,6 +85,31 @@ impl Members {
                     self.take_in(unit, channel, delivery?).await?;
                 }
                 () = let_go => {}
+            }
+        }
+    }
+
+    /// All that came back. A mark may come back itself, from a process that had it and went:
+    /// then another one says where it ends.
+    async fn returned(
+        &self,
+        unit: u32,
+        channel: &Channel,
+        consumer: &mut Consumer,
+    ) -> Result<Returned, StoreError> {
+        let mut returned = Returned::default();
+        loop {
+            self.mark(unit, channel).await?;
+            let mut again = std::pin::pin!(self.server.world.sleep(MARK_AGAIN));
+            loop {
+                tokio::select! {
+                    delivery = self.next_of(consumer) => {
+                        if returned.push(delivery?) {
+                            return Ok(returned);
+                        }
+                    }
+                    () = &mut again => break,
+                }
             }
         }
     }
@@ -123,8 +148,7 @@ impl Members {
             payload: Bytes::new(),
             must_arrive: true,
         };
-        let sent = parcel.send(channel).await?;
-        match self.server.confirmed(sent).await? {
+        match self.server.put_over(channel, &parcel).await? {
             true => Ok(()),
             false => Err(forgotten(&self.group)),
         }

@@ -9,6 +9,7 @@ use lapin::{
     protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
+use tracing::warn;
 
 use super::{Change, Entry, Keep, Letters, Record};
 use crate::{
@@ -17,6 +18,8 @@ use crate::{
     server::{Server, WITHIN, name},
 };
 
+/// The header in which the server says where a record stands.
+const OFFSET: &str = "x-stream-offset";
 /// Records that the server sends before the first of them is acknowledged.
 const AHEAD: u16 = 1_000;
 
@@ -34,10 +37,10 @@ impl Reader {
     /// Begins to read; nothing if there is no such group.
     pub(crate) async fn open(
         server: &Arc<Server>,
+        channel: Channel,
         group: &Group,
         keep: Keep,
     ) -> Result<Option<Self>, StoreError> {
-        let channel = server.channel().await?;
         match consume(&channel, server.names.letters(group)).await {
             Ok(consumer) => Ok(Some(Self {
                 letters: Letters::new(keep),
@@ -53,12 +56,24 @@ impl Reader {
 
     /// The next record, however long it takes.
     pub(crate) async fn next(&mut self) -> Result<Entry, StoreError> {
+        loop {
+            let delivery = self.next_of_any().await?;
+            let at = envelope::number(&delivery.properties, OFFSET);
+            let read = entry(delivery);
+            match read.map_err(|why| damaged(format!("the log of {}", self.group), why))? {
+                Some(entry) => return Ok(entry),
+                None => warn!(group = %self.group, at, "a stranger wrote into the dead letters"),
+            }
+        }
+    }
+
+    async fn next_of_any(&mut self) -> Result<Delivery, StoreError> {
+        let failed = |error| unavailable("the dead letters cannot be read", error);
         let next = self.consumer.next().await.ok_or_else(|| forgotten(&self.group))?;
-        let delivery =
-            next.map_err(|error| unavailable("the dead letters cannot be read", error))?;
+        let delivery = next.map_err(failed)?;
         let acked = self.channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default());
-        acked.await.map_err(|error| unavailable("the dead letters cannot be read", error))?;
-        entry(delivery).map_err(|why| damaged(format!("the log of {}", self.group), why))
+        acked.await.map_err(failed)?;
+        Ok(delivery)
     }
 
     /// Reads until this record, and says what it has changed.
@@ -88,13 +103,14 @@ async fn consume(channel: &Channel, stream: String) -> Result<Consumer, lapin::E
     channel.basic_consume(name(stream), name(""), options, from).await
 }
 
-fn entry(delivery: Delivery) -> Result<Entry, envelope::Unreadable> {
+/// Nothing if it is no record.
+fn entry(delivery: Delivery) -> Result<Option<Entry>, envelope::Unreadable> {
     let properties = &delivery.properties;
-    let record = Record::read(properties)?;
+    let Some(record) = Record::read(properties)? else { return Ok(None) };
     let has_message = matches!(record, Record::Buried { .. } | Record::GivenBack { .. });
-    let at = envelope::number(properties, "x-stream-offset");
-    let at = at.ok_or_else(|| envelope::Unreadable::missing("x-stream-offset"))?;
-    Ok(Entry {
+    let at = envelope::number(properties, OFFSET);
+    let at = at.ok_or_else(|| envelope::Unreadable::missing(OFFSET))?;
+    Ok(Some(Entry {
         at: at + 1,
         uid: envelope::uid(properties),
         message: match has_message {
@@ -102,5 +118,5 @@ fn entry(delivery: Delivery) -> Result<Entry, envelope::Unreadable> {
             false => None,
         },
         record,
-    })
+    }))
 }

@@ -231,8 +231,9 @@ async fn whoever_takes_over_parks_what_follows_a_dead_letter() {
         next(&mut first).await.dead_letter(fault).await.expect("an answer that arrives");
         drop(first);
         let mut second = two.consume(asks("orders").parking()).await.expect("a member");
-        publish(&one, "orders", vec![keyed(0, 2), message("end")]).await;
-        assert_eq!(take(&mut second).await, "end");
+        // Both keys are of one partition, so that the second comes after the first.
+        publish(&one, "orders", vec![keyed(0, 2), keyed(4, 1)]).await;
+        assert_eq!(take(&mut second).await, "4/1");
         let letters = letters(&two).await;
         let kinds: Vec<_> = letters.iter().map(|letter| letter.fault.kind).collect();
         assert_eq!(kinds, [FaultKind::Permanent, FaultKind::Behind]);
@@ -256,6 +257,22 @@ async fn a_group_that_is_forgotten_tells_the_members_that_it_had_elsewhere() {
         let mut anew = one.consume(asks("orders")).await.expect("a member");
         publish(&two, "orders", vec![message("anew")]).await;
         assert_eq!(take(&mut anew).await, "anew");
+    })
+    .await;
+}
+
+/// It goes on for other groups, and has no partition of this one any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_a_living_process_has_forgotten_is_served_by_another_one() {
+    Site::run(async |site| {
+        let (one, two) = (site.broker().await, site.broker().await);
+        let mut member = one.consume(asks("orders")).await.expect("a member");
+        publish(&one, "orders", in_turns(20, 1..=1)).await;
+        Seen::default().until(20, vec![&mut member]).await;
+        one.forget(&group()).await.expect("a broker that forgets");
+        let mut anew = two.consume(asks("orders")).await.expect("a member");
+        publish(&one, "orders", in_turns(20, 1..=1)).await;
+        Seen::default().until(20, vec![&mut anew]).await;
     })
     .await;
 }
