@@ -10,8 +10,11 @@ use es_core::{
 use saga::{Definition, Path, RetryPolicy, SagaError, SagaId, Sagas, Step, StepError, Work};
 use serde::{Deserialize, Serialize};
 
-/// So short that what a dead worker had is taken over soon.
-pub const LEASE: Duration = Duration::from_millis(400);
+/// So short that what a dead worker had is taken over soon, and so long that renewals are but a
+/// part of the work on a slow machine.
+pub const LEASE: Duration = Duration::from_secs(1);
+/// How many orders a process goes on with at once.
+const AT_ONCE: usize = 32;
 /// The steps, each behind those that it follows.
 pub const STEPS: [&str; 5] = ["reserve", "pack", "label", "charge", "ship"];
 
@@ -56,7 +59,7 @@ pub enum Bug {
 /// [`SagaError`] if the definition cannot be registered.
 pub fn sagas<S: EventStore + Timers + Clone>(store: &S, bug: Bug) -> Result<Sagas, SagaError> {
     let sagas = Sagas::new(store.clone(), store.clone());
-    let sagas = sagas.lease(LEASE).poll(Duration::from_millis(50));
+    let sagas = sagas.lease(LEASE).poll(Duration::from_millis(50)).at_once(AT_ONCE);
     sagas.with(order(Arc::new(store.clone()), bug))
 }
 

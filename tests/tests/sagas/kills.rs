@@ -21,9 +21,9 @@ use crate::{
 /// A program that does not come upon its failpoint is killed after so long.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// Orders that are begun for each kill.
-const ORDERS: u64 = 20;
-/// How long the last process may take, for each order.
-const LAST: Duration = Duration::from_millis(100);
+const ORDERS: u64 = 8;
+/// How long the last process may take, and for each order.
+const LAST: (Duration, Duration) = (Duration::from_secs(120), Duration::from_millis(250));
 
 /// Where a process is killed: every window of a crash.
 const WINDOWS: [Option<(&str, u64)>; 6] = [
@@ -164,7 +164,7 @@ where
             }
         }
     };
-    let patience = Duration::from_secs(20) + LAST * u32::try_from(run.next).unwrap();
+    let patience = LAST.0 + LAST.1 * u32::try_from(run.next).unwrap();
     let _ = tokio::time::timeout(patience, all).await;
     running.stop().await;
     sagas
